@@ -1,0 +1,52 @@
+# The targets that README and CI name. `make run` and `make test` need only Python 3.11 and the
+# system packages that README lists.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: venv run test lint proto proto-check interop bench soak clean
+
+venv: $(STAMP)
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "PrimeDHT needs Python 3.11 or newer; try make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $(STAMP)
+
+run: venv
+	$(BIN)/primedht run $(ARGS)
+
+test: venv
+	$(BIN)/python -m pytest -q -m 'not interop and not soak' $(ARGS)
+
+lint: venv
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The compiler is pinned to the oldest line whose output runs on protobuf 4.25 to 6.
+PROTOC_VENV := .venv/protoc
+$(PROTOC_VENV)/.installed:
+	$(PYTHON) -m venv $(PROTOC_VENV)
+	$(PROTOC_VENV)/bin/python -m pip install --quiet --disable-pip-version-check 'grpcio-tools==1.62.3' 'setuptools<81'
+	touch $@
+
+proto: $(PROTOC_VENV)/.installed
+	rm -rf build/pb && mkdir -p build/pb
+	$(PROTOC_VENV)/bin/python -m grpc_tools.protoc -I proto --python_out=build/pb --pyi_out=build/pb proto/primedht/*.proto
+	cp build/pb/primedht/*_pb2.py build/pb/primedht/*_pb2.pyi primedht/pb/
+
+proto-check: proto
+	git diff --exit-code -- primedht/pb
+
+interop: venv
+	$(BIN)/python -m pytest -q -m interop tests/interop $(ARGS)
+
+soak: venv
+	$(BIN)/python -m pytest -q -m soak tests/soak $(ARGS)
+
+clean:
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""The engine: lookups, values, providers and maintenance as trio tasks over ports."""

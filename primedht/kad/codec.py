@@ -1,0 +1,148 @@
+"""Kademlia messages to bytes and back, with every limit on what a peer may send.
+
+A whole message is refused (`ProtocolViolation`) when it cannot be parsed, its type is unknown or
+its key or record exceeds a limit. A single peer entry that makes no sense costs only itself: other
+implementations send ids and addresses of kinds that we do not know.
+
+Source: libp2p kad-dht spec, "RPC messages"; limits.py for the sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+from google.protobuf.message import DecodeError
+
+from primedht import limits
+from primedht.errors import InvalidArgument, ProtocolViolation
+from primedht.ids import PeerId
+from primedht.kad.messages import Message, MessageType, PeerInfo, Record
+from primedht.pb import kad_pb2
+
+_KNOWN_TYPES = frozenset(int(known) for known in MessageType)
+_TTL_S_MAX = 2**32 - 1
+_WRITER_UNIX_MS_MAX = 2**63 - 1
+
+
+def encode(message: Message) -> bytes:
+    """Return the wire form of `message`, without a length prefix."""
+    wire = kad_pb2.Message(type=message.type.name, key=message.key)
+    if message.record is not None:
+        wire.record.CopyFrom(_record_to_wire(message.record))
+    out = wire.SerializeToString()
+    if message.closer_peers:
+        out += b"".join(_closer_peer(peer) for peer in message.closer_peers)
+    if message.provider_peers:
+        out += b"".join(_provider_peer(peer) for peer in message.provider_peers)
+    return out
+
+
+def decode(data: bytes) -> Message:
+    """Parse one message. Raises `ProtocolViolation`."""
+    try:
+        wire = kad_pb2.Message.FromString(data)
+    except DecodeError as error:
+        raise ProtocolViolation(f"not a kad message: {error}") from None
+    if int(wire.type) not in _KNOWN_TYPES:
+        raise ProtocolViolation(f"unknown message type {wire.type}")
+    if len(wire.key) > limits.RECORD_KEY_BYTES_MAX:
+        raise ProtocolViolation(f"key of {len(wire.key)} bytes")
+    return Message(
+        type=MessageType(wire.type),
+        key=wire.key,
+        record=_record_from_wire(wire.record) if wire.HasField("record") else None,
+        closer_peers=_peers_from_wire(wire.closer_peers, limits.CLOSER_PEERS_MAX),
+        provider_peers=_peers_from_wire(wire.provider_peers, limits.PROVIDER_PEERS_MAX),
+    )
+
+
+def peer_bytes(peer: PeerInfo) -> int:
+    """Return what `peer` adds to a message as a closer or provider peer, in bytes."""
+    return len(_closer_peer(peer))
+
+
+def fit_peers(peers: Iterable[PeerInfo], budget_bytes: int) -> tuple[PeerInfo, ...]:
+    """Return the longest prefix of `peers`, addresses trimmed to the per-peer limit, within the budget."""
+    out = []
+    for peer in peers:
+        trimmed = trim_addrs(peer)
+        budget_bytes -= peer_bytes(trimmed)
+        if budget_bytes < 0:
+            break
+        out.append(trimmed)
+    return tuple(out)
+
+
+@lru_cache(maxsize=8192)
+def trim_addrs(peer: PeerInfo) -> PeerInfo:
+    """Return `peer` with as many of its first addresses as the per-peer limits allow."""
+    kept, used_bytes = [], 0
+    for addr in peer.addrs[: limits.PEER_ADDRS_MAX]:
+        if len(addr) > limits.ADDR_BYTES_MAX:
+            continue
+        used_bytes += len(addr)
+        if used_bytes > limits.PEER_ADDRS_BYTES_MAX:
+            break
+        kept.append(addr)
+    return peer if len(kept) == len(peer.addrs) else PeerInfo(peer.id, tuple(kept))
+
+
+# Closer and provider peers are appended as ready-made fields 8 and 9: protobuf messages may be
+# concatenated, and a server answers FIND_NODE with the same few peers thousands of times a second.
+
+
+@lru_cache(maxsize=8192)
+def _closer_peer(peer: PeerInfo) -> bytes:
+    return kad_pb2.Message(closer_peers=[_peer_to_wire(peer)]).SerializeToString()
+
+
+@lru_cache(maxsize=8192)
+def _provider_peer(peer: PeerInfo) -> bytes:
+    return kad_pb2.Message(provider_peers=[_peer_to_wire(peer)]).SerializeToString()
+
+
+def _peer_to_wire(peer: PeerInfo) -> kad_pb2.Message.Peer:
+    connection = kad_pb2.Message.CAN_CONNECT if peer.addrs else kad_pb2.Message.NOT_CONNECTED
+    return kad_pb2.Message.Peer(id=bytes(peer.id), addrs=peer.addrs, connection=connection)
+
+
+def _peers_from_wire(wire: Iterable[kad_pb2.Message.Peer], count_max: int) -> tuple[PeerInfo, ...]:
+    out: list[PeerInfo] = []
+    for entry in wire:
+        if len(out) == count_max:
+            break
+        try:
+            peer = PeerId(entry.id)
+        except InvalidArgument:
+            continue
+        out.append(trim_addrs(PeerInfo(peer, tuple(entry.addrs))))
+    return tuple(out)
+
+
+def _record_to_wire(record: Record) -> kad_pb2.Record:
+    return kad_pb2.Record(
+        key=record.key,
+        value=record.value,
+        time_received=record.time_received,
+        publisher=record.publisher,
+        ttl=min(record.ttl_s, _TTL_S_MAX),
+        writer_unix_ms=record.writer_unix_ms,
+        tombstone=record.tombstone,
+    )
+
+
+def _record_from_wire(wire: kad_pb2.Record) -> Record:
+    if len(wire.key) > limits.RECORD_KEY_BYTES_MAX:
+        raise ProtocolViolation(f"record key of {len(wire.key)} bytes")
+    if len(wire.publisher) > limits.RECORD_KEY_BYTES_MAX or len(wire.time_received) > 64:
+        raise ProtocolViolation("record fields are over-long")
+    return Record(
+        key=wire.key,
+        value=wire.value,
+        time_received=wire.time_received,
+        publisher=wire.publisher,
+        ttl_s=wire.ttl,
+        writer_unix_ms=min(wire.writer_unix_ms, _WRITER_UNIX_MS_MAX),
+        tombstone=wire.tombstone,
+    )

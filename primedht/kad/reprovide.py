@@ -1,0 +1,180 @@
+"""When to announce each item again: provider records (reprovide) and own values (republish).
+
+Every item has a fixed place in its interval, given by its key: the load is even however many items
+were added at once, and neighbours in the keyspace, whose lookups lead to the same peers, come up
+together. The time between two announcements of an item is never more than its interval and, unless
+it failed, never less than half.
+
+Items that are overdue, after a restart or a time offline, are handed out at a bounded rate.
+
+Source: the sweep of go-libp2p-kad-dht, provider/; intervals: amino/defaults.go, and DESIGN.md's
+"Lifetime" for values.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from math import inf
+
+from primedht import limits
+from primedht.kad.key import KEY_BITS, Key, key_of
+
+_RETRY_DOUBLINGS_MAX = 10
+_ROUNDING = 1e-6  # share of an interval by which floating point may misplace a time
+_REBUILD_SLACK = 64  # outdated heap entries tolerated beyond as many as there are items
+
+
+def republish_interval_s(ttl_s: float) -> float:
+    """Return how often the publisher of a value that lives `ttl_s` puts it again (DESIGN.md, "Lifetime")."""
+    return 0.45 * min(ttl_s, limits.RECORD_AGE_S_MAX)
+
+
+@dataclass(slots=True, eq=False)
+class _Item:
+    item: bytes
+    interval_s: float
+    place: float  # 0 to 1: its key's place in the keyspace
+    due: float = inf  # inf while it is being announced
+    failures: int = 0
+
+
+class ReprovideSchedule:
+    """What to announce when. Times are seconds of one clock that never jumps.
+
+    Args:
+        origin_s: what that clock showed (or would have) at Unix time 0, so that items keep their
+            places over a restart.
+        rate_per_s: items handed out per second at most; more only where the intervals demand it.
+        retry_s: seconds before the first retry of a failed announcement; each further one doubles
+            them, up to half the interval.
+    """
+
+    def __init__(
+        self,
+        *,
+        origin_s: float = 0.0,
+        rate_per_s: float = 1.0,
+        retry_s: float = 60.0,
+        key_of: Callable[[bytes], Key] = key_of,
+        bits: int = KEY_BITS,
+    ) -> None:
+        self._origin_s = origin_s
+        self._rate_per_s = rate_per_s
+        self._retry_s = retry_s
+        self._key_of = key_of
+        self._keyspace = float(1 << bits)
+        self._items: dict[bytes, _Item] = {}
+        self._heap: list[tuple[float, bytes]] = []
+        self._load_per_s = 0.0
+        self._slot_at = -inf  # when the next item may be handed out
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def __contains__(self, item: bytes) -> bool:
+        return item in self._items
+
+    def items(self) -> list[bytes]:
+        """Return every item, in order of adding."""
+        return list(self._items)
+
+    def due_at(self, item: bytes) -> float | None:
+        """Return when `item` is due (`inf` while it is being announced), or None if it is unknown."""
+        entry = self._items.get(item)
+        return None if entry is None else entry.due
+
+    def add(self, item: bytes, now: float, *, interval_s: float, age_s: float | None = 0.0) -> None:
+        """Announce `item` every `interval_s` from now on; an item added again starts afresh.
+
+        age_s: seconds since it was last announced: 0 if that was just now, what the store says after
+            a restart, None if it never was.
+        """
+        self.remove(item)
+        place = self._key_of(item) / self._keyspace
+        entry = self._items[item] = _Item(item, interval_s, place)
+        self._load_per_s += 1 / interval_s
+        if age_s is None:
+            self._set_due(entry, now)
+        else:
+            age_s = max(0.0, age_s)  # a wall clock may have been set back in between
+            self._set_due(entry, self._next_time(entry, now - age_s))
+
+    def remove(self, item: bytes) -> bool:
+        """Stop announcing `item`; return whether it was scheduled."""
+        entry = self._items.pop(item, None)
+        if entry is None:
+            return False
+        self._load_per_s = max(0.0, self._load_per_s - 1 / entry.interval_s) if self._items else 0.0
+        return True
+
+    def poll(self, now: float, *, limit: int) -> list[bytes]:
+        """Return up to `limit` items to announce now, and call `done` or `failed` for each later.
+
+        At most one second's worth of the rate comes at once.
+        """
+        rate = self._rate()
+        self._slot_at = max(self._slot_at, now - 1.0)
+        found: list[bytes] = []
+        while len(found) < limit and self._slot_at <= now and (entry := self._first()) is not None:
+            if entry.due > now:
+                break
+            heappop(self._heap)
+            entry.due = inf
+            found.append(entry.item)
+            self._slot_at += 1 / rate
+        return found
+
+    def next_poll_at(self) -> float:
+        """Return when `poll` next has something to return; `inf` if nothing waits."""
+        entry = self._first()
+        return inf if entry is None else max(entry.due, self._slot_at)
+
+    def done(self, item: bytes, now: float) -> None:
+        """Note that `item` has been announced. An item removed meanwhile stays removed."""
+        entry = self._items.get(item)
+        if entry is not None:
+            entry.failures = 0
+            self._set_due(entry, self._next_time(entry, now))
+
+    def failed(self, item: bytes, now: float) -> None:
+        """Note that the announcement of `item` failed: it is due again soon."""
+        entry = self._items.get(item)
+        if entry is not None:
+            wait_s = self._retry_s * 2 ** min(entry.failures, _RETRY_DOUBLINGS_MAX)
+            entry.failures += 1
+            self._set_due(entry, now + min(wait_s, entry.interval_s / 2))
+
+    def _next_time(self, entry: _Item, last: float) -> float:
+        """Return the item's own time in its interval after `last`, or one halfway to the time after that.
+
+        Its own time lies `gap` ahead, 0 < gap <= interval. Less than half an interval is too soon, and
+        the time after that too late: halfway there is between half and three quarters of an interval.
+        """
+        own = self._origin_s + entry.place * entry.interval_s
+        gap = entry.interval_s - (last - own) % entry.interval_s
+        if gap < _ROUNDING * entry.interval_s:
+            gap += entry.interval_s  # `last` was its own time
+        return last + (gap if gap >= entry.interval_s / 2 else (gap + entry.interval_s) / 2)
+
+    def _rate(self) -> float:
+        # What the intervals demand, and half as much again to catch up.
+        return max(self._rate_per_s, 1.5 * self._load_per_s)
+
+    def _set_due(self, entry: _Item, due: float) -> None:
+        entry.due = due
+        heappush(self._heap, (due, entry.item))
+        if len(self._heap) > 2 * len(self._items) + _REBUILD_SLACK:
+            self._heap = [(one.due, one.item) for one in self._items.values() if one.due < inf]
+            heapify(self._heap)
+
+    def _first(self) -> _Item | None:
+        """Return the item due first, after dropping outdated entries."""
+        while self._heap:
+            due, item = self._heap[0]
+            entry = self._items.get(item)
+            if entry is not None and entry.due == due:
+                return entry
+            heappop(self._heap)
+        return None

@@ -1,0 +1,164 @@
+"""Every limit on what comes from outside, with its source. Sizes in bytes, times in seconds.
+
+"ours" marks a figure that no other implementation fixes; the reason stands beside it.
+"""
+
+from __future__ import annotations
+
+# --- kad messages ---------------------------------------------------------------------------------
+MESSAGE_BYTES_MAX = 4 << 20  # go-libp2p-kad-dht, dht_net.go
+SMALL_REPLY_BYTES_MAX = 16 << 10  # rust-libp2p, kad/src/protocol.rs: its default max_packet_size
+PEER_ADDRS_BYTES_MAX = 8 << 10  # go-libp2p-kad-dht, pb/message.go: addresses of one peer
+PEER_ADDRS_MAX = 32  # ours: entries of one peer; practical lists have fewer than ten
+ADDR_BYTES_MAX = 512  # ours: the longest sensible multiaddr (certhashes, relays) is about 300
+CLOSER_PEERS_MAX = 256  # ours: accepted in a reply; k of 20 or 32 is usual
+PROVIDER_PEERS_MAX = 16_384  # ours: 4 MiB holds no more useful entries
+RECORD_KEY_BYTES_MAX = 1024  # ours: go sets none
+PROVIDER_KEY_BYTES_MAX = 80  # go-libp2p-kad-dht, handlers.go
+STREAM_IDLE_S = 60.0  # go-libp2p-kad-dht, dht_net.go: an inbound stream without a request
+REQUEST_TIMEOUT_S = 10.0  # go-libp2p-kad-dht, dht_net.go
+
+# --- records ----------------------------------------------------------------------------------------
+VALUE_BYTES_MAX = 64 << 10  # rust-libp2p's store refuses more than 65 KiB
+INLINE_BYTES_MAX = 8 << 10  # DESIGN.md: larger values become blocks
+RECORD_AGE_S_MAX = 48 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
+WRITER_TIME_AHEAD_S_MAX = 60.0  # DESIGN.md: open keys
+SIGNED_ISSUED_AHEAD_S_MAX = 120.0  # DESIGN.md: /prime
+SIGNED_LIFETIME_S_MAX = 30 * 86400.0  # DESIGN.md: /prime
+
+# --- provider records -----------------------------------------------------------------------------
+PROVIDER_RECORD_TTL_S = 48 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
+PROVIDER_ADDRS_TTL_S = 24 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
+REPROVIDE_INTERVAL_S = 22 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
+PROVIDERS_PER_KEY_MAX = 1000  # ours: bounded by random eviction, never first come
+
+# --- stores -----------------------------------------------------------------------------------------
+STORE_KEY_BYTES_MAX = 511  # lmdb: MDB_MAXKEYSIZE as commonly built
+STORE_VALUE_BYTES_MAX = 1 << 20  # ours: records and blocks' metadata are far smaller
+STORE_SCAN_ENTRIES_MAX = 1000  # ours: one page of a scan
+STORE_CHANGES_MAX = 1000  # ours: changes that a sweep or flush puts into one transaction
+LMDB_MAP_BYTES = 64 << 20  # ours: to start with; address space, not memory
+LMDB_MAP_BYTES_MAX = 1 << 40  # ours: 1 TiB of address space
+LMDB_COMMIT_BYTES_MAX = 16 << 20  # ours: far below MDB_TXN_FULL (128 Ki pages), milliseconds to write
+SEQUENCE_FLOORS_MAX = 200_000  # ours: as many as records; about 250 bytes of memory each
+
+# --- lookups ---------------------------------------------------------------------------------------
+RESILIENCY = 3  # beta; go-libp2p-kad-dht, amino/defaults.go
+QUERY_PEERS_PER_REPLY_FACTOR = 2  # go-libp2p-kad-dht, query.go: at most 2k peers of one reply are used
+QUERY_PEERS_MAX = 1000  # ours: peers held by one query; an honest one meets k times its hops, some 200
+
+# --- routing table ----------------------------------------------------------------------------------
+PEERS_PER_IP_GROUP_MAX = 3  # go-libp2p-kad-dht, amino/defaults.go: in a table, or in one reply
+PEERS_PER_IP_GROUP_AND_CPL_MAX = 2  # go-libp2p-kad-dht, amino/defaults.go
+IPS_PER_PEER_MAX = 32  # ours: as many as the addresses we read of one peer
+REFRESH_CPL_MAX = 15  # go-libp2p-kbucket, table_refresh.go: deeper buckets fill by themselves
+NETSIZE_SAMPLES_MIN = 5  # go-libp2p-kad-dht, netsize.go
+NETSIZE_SAMPLES_MAX = 150  # go-libp2p-kad-dht, netsize.go
+NETSIZE_SAMPLE_AGE_S_MAX = 2 * 3600.0  # go-libp2p-kad-dht, netsize.go
+
+# --- control socket ---------------------------------------------------------------------------------
+CONTROL_REQUEST_BYTES_MAX = 4 << 20  # go-libp2p core/network, MessageSizeMax: what p2pd reads
+CONTROL_RESPONSE_BYTES_MAX = 64 << 20  # ours: what our clients accept; a status or a batch of values
+CONTROL_CONNECTIONS_MAX = 1024  # ours: issue 3 asks for 1,000 clients at once
+CONTROL_REQUEST_S = 30.0  # ours: a request that has begun must be complete by then
+CONTROL_SMALL_REQUEST_BYTES = 96 << 10  # ours: a record of 64 KiB and its key fit
+CONTROL_LARGE_REQUESTS_MAX = 16  # ours: larger requests being received at once, 64 MiB in all
+CONTROL_SEND_STALL_S = 30.0  # ours: a client that takes no byte of an answer for so long is dropped
+CONTROL_TIMEOUT_S = 60.0  # go-libp2p-daemon, conn.go, DefaultTimeout
+CONTROL_TIMEOUT_S_MAX = 24 * 3600.0  # ours: no request outlives a day
+CONTROL_BATCH_ITEMS_MAX = 1024  # ours: put_many and get_many, per request
+CONTROL_BATCH_AT_ONCE = 16  # ours: operations of one batch in flight
+CONTROL_PROVIDERS_DEFAULT = 20  # go-libp2p-daemon, dht.go, defaultProviderCount
+UNIX_SOCKET_PATH_BYTES_MAX = 107  # Linux, sun_path of 108 bytes with its NUL
+CONFIG_BYTES_MAX = 1 << 20  # ours: a configuration file is some KiB
+
+# --- signed records and keys ------------------------------------------------------------------------
+IPNS_RECORD_BYTES_MAX = 10 << 10  # IPNS record spec, "Record Size Limit"; boxo/ipns, MaxRecordSize
+SIGNED_OVERHEAD_BYTES_MAX = 512  # ours: an envelope around VALUE_BYTES_MAX stays under rust's 65 KiB
+SEQUENCE_MAX = 2**63 - 1  # ours: sequences fit signed 64-bit integers everywhere
+NETWORK_ID_BYTES_MAX = 256  # ours: a protocol id is some tens of bytes
+PRIME_KIND_CHARS_MAX = 32  # ours: a word such as "model"
+PRIME_PATH_BYTES_MAX = 512  # ours: leaves room for kind and owner in RECORD_KEY_BYTES_MAX
+PUBLIC_KEY_BYTES_MAX = 4 << 10  # ours: the largest RSA key allowed takes about 1.1 KiB
+RSA_KEY_BITS_MIN = 2048  # go-libp2p, core/crypto/rsa_common.go
+RSA_KEY_BITS_MAX = 8192  # go-libp2p, core/crypto/rsa_common.go
+VERIFIED_SIGNATURES_MAX = 8192  # ours: digests of 32 bytes, some 1 MB in all
+CBOR_DEPTH_MAX = 16  # ours: IPNS data is a flat map; extensions may nest a little
+KEY_FILE_BYTES_MAX = 16 << 10  # ours: a private key's file has some hundred bytes
+KEY_NAME_CHARS_MAX = 64  # ours: a file name with room for a suffix
+
+# --- peers --------------------------------------------------------------------------------------------
+ADMISSION_QUEUE_MAX = 256  # ours: candidates waiting to be verified; go checks 256 at once
+ADMISSIONS_AT_ONCE = 8  # ours: a Python handshake costs milliseconds of CPU
+EVICTION_PING_AGE_S = 60.0  # ours: a member heard from more recently is not pinged for a newcomer
+HEARD_ADDRS_TTL_S = 600.0  # ours: addresses that a third peer told us; go keeps them 2 minutes
+FOUND_PEERS_MAX = 4096  # ours: peers whose way of discovery is remembered
+LIVENESS_TICK_S = 5.0  # ours: how often silent members are looked for
+NEIGHBOUR_PROBE_S = 30.0  # ours: a silent member among our k closest is asked after this long
+DEPARTED_PEERS_MAX = 256  # ours: peers that failed and are tried again
+DEPARTED_PAUSE_S = 5.0  # ours: first pause before a failed peer is tried again; doubles
+DEPARTED_PAUSE_S_MAX = 600.0  # ours
+DEPARTED_ATTEMPTS_MAX = 24  # ours: about three hours
+SLOW_AFTER_S = 1.0  # ours: a lookup's patience with a peer of unknown round-trip time
+SLOW_AFTER_S_MIN = 0.25  # ours: no less, however near the peer
+SLOW_AFTER_RTTS = 4.0  # ours: patience in measured round-trip times
+
+# --- host: connections ------------------------------------------------------------------------------
+CONNECTION_BACKLOG_BYTES_MAX = 8 << 20  # ours: bytes a peer leaves unread before its connection ends
+WRITE_STALL_TIMEOUT_S = 30.0  # ours: a peer that takes no byte for so long is dropped
+CONNECT_TIMEOUT_S = 5.0  # go-libp2p, tcp.go: defaultConnectTimeout
+HANDSHAKE_TIMEOUT_S = 10.0  # py-libp2p, network/config.py: upgrade of a connection
+DIAL_TIMEOUT_S = 15.0  # ours: all addresses of a peer together; go's 60 s holds a lookup up too long
+DIAL_STAGGER_S = 0.25  # RFC 8305, "Connection Attempt Delay"; go-libp2p, dial_ranker.go
+DIALS_MAX = 160  # go-libp2p, swarm limiter: concurrent file descriptors of dials
+DIAL_BACKOFF_S_MIN = 1.0  # ours: a refused dial costs next to nothing
+DIAL_BACKOFF_S_MAX = 15.0  # ours: go's 5 s to 5 min hides a peer that came back
+DIAL_BACKOFFS_MAX = 4096  # ours: peers remembered as just failed
+HANDSHAKES_MAX = 128  # ours: inbound, not yet authenticated; the oldest of the busiest IP yields
+HANDSHAKES_PER_IP_MAX = 16  # ours: as above, per public IP
+CONNECTIONS_PER_PEER_MAX = 4  # ours: simultaneous dials need two
+CONNECTION_CLOSE_TIMEOUT_S = 1.0  # py-libp2p, network/config.py
+HANDLER_GRACE_S = 5.0  # ours: what a handler gets to end after its connection did
+PING_TIMEOUT_S = 5.0  # ours: for the ping that tells a slow peer from a dead one
+PING_BYTES = 32  # libp2p specs, ping/ping.md
+
+# --- host: streams ----------------------------------------------------------------------------------
+MULTISTREAM_LINE_BYTES_MAX = 1024  # go-multistream, multistream.go
+MULTISTREAM_PROPOSALS_MAX = 32  # ours: of one negotiation; nodes propose one or two
+NEGOTIATION_TIMEOUT_S = 10.0  # py-libp2p, network/config.py
+INBOUND_STREAMS_MAX = 512  # ours: open at once, of one connection; go's limit per peer is 512
+OUTBOUND_STREAMS_MAX = 192  # py-libp2p's yamux blocks at 256
+STREAM_LINGER_S = 10.0  # ours: a stream that we ended and the peer did not is reset after this
+KAD_STREAMS_IDLE_MAX = 2  # ours: kept per peer for the next requests
+KAD_STREAMS_OUT_MAX = 8  # ours: requests to one peer at once
+KAD_STREAM_IDLE_S = 8.0  # js-libp2p aborts a stream that is idle for 10 s (kad-dht, rpc/index.ts)
+KAD_STREAMS_IN_MAX = 64  # ours: of one peer; twice rust's 32 (kad/src/handler.rs)
+KAD_REQUESTS_IN_MAX = 256  # ours: being answered at once, of all peers
+KAD_ANSWER_TIMEOUT_S = 30.0  # ours: one inbound request, its reply sent
+PING_STREAMS_IN_MAX = 4  # ours: of one peer; go allows 2
+
+# --- host: identify and addresses -----------------------------------------------------------------------
+IDENTIFY_BYTES_MAX = 32 << 10  # ours: all messages of one answer; go's limit is 8 KiB a message
+IDENTIFY_MESSAGES_MAX = 10  # go-libp2p, identify/id.go: maxMessages
+IDENTIFY_TIMEOUT_S = 10.0  # ours: go waits 60 s, js 5 s
+IDENTIFY_PROTOCOLS_MAX = 256  # ours: nodes serve some 10 to 30
+IDENTIFY_PROTOCOL_CHARS_MAX = 256  # ours
+IDENTIFY_ADDRS_MAX = 16  # ours: kept per peer
+IDENTIFY_STREAMS_IN_MAX = 8  # ours: identify and identify-push, of one peer
+AGENT_VERSION_CHARS_MAX = 128  # ours
+CONNECTED_ADDRS_TTL_S = 1800.0  # go-libp2p, peerstore.go: RecentlyConnectedAddrTTL is 15 min
+ADDRESS_BOOK_PEERS_MAX = 16_384  # ours: at 16 addresses of 24 bytes about 20 MB
+INTERFACES_POLL_S = 60.0  # ours: how soon a new own address is noticed
+DNSADDR_DEPTH_MAX = 4  # ours: go-multiaddr-dns resolves 32 deep
+DNS_RESULTS_MAX = 32  # ours: addresses that one name may stand for
+DNS_TIMEOUT_S = 10.0  # ours
+
+# --- bootstrap ----------------------------------------------------------------------------------------
+BOOTSTRAP_PAUSE_S = 1.0  # ours: first pause between rounds while the table is empty; doubles
+BOOTSTRAP_PAUSE_S_MAX = 60.0  # ours
+BOOTSTRAP_DIAL_S = 15.0  # ours: one address, names resolved, handshake and identify included
+LOW_PEERS = 10  # go-libp2p-kad-dht, dht.go: minRTRefreshThreshold
+LOW_PEERS_INTERVAL_S = 120.0  # go-libp2p-kad-dht, dht.go: periodicBootstrapInterval
+WALK_TIMEOUT_S = 60.0  # go-libp2p-kad-dht refreshes within 10 s per query; ours covers dead peers too
+SNAPSHOT_PEERS_MAX = 256  # ours: candidates for the next start
+SNAPSHOT_INTERVAL_S = 300.0  # ours: a crash loses at most this much of the table's news

@@ -1,0 +1,1 @@
+"""Records: key classes, validators and the rule between two records of a key. Pure."""

@@ -1,0 +1,113 @@
+"""What operations return: plain frozen values, the same in `Node`, both clients and the CLI's JSON."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from primedht.ids import PeerId
+
+AskOutcome = Literal["answered", "unreachable", "timeout", "violation", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request of a lookup.
+
+    hop: 1 for peers from our own table, n + 1 for those that a peer of hop n told us.
+    started_s, took_s: seconds after the lookup's start, and until its outcome.
+    closer: peers that the answer named; has_value: whether it carried an acceptable record.
+    """
+
+    peer: PeerId
+    hop: int
+    started_s: float
+    took_s: float
+    outcome: AskOutcome
+    closer: int = 0
+    has_value: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How one lookup went: whom it asked, in order of asking, and why it stopped."""
+
+    target: bytes
+    asked: tuple[Asked, ...]
+    stopped: Literal["converged", "exhausted", "enough", "timeout", "no_peers"]
+    took_s: float
+
+    @property
+    def hops(self) -> int:
+        """The longest path to a peer that answered."""
+        return max((ask.hop for ask in self.asked if ask.outcome == "answered"), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A peer that did not take a record, and why (an error code)."""
+
+    peer: PeerId
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """Who holds a value after a put.
+
+    holders: peers that accepted it, this node included if it is one of them.
+    wanted: holders asked for; degraded: fewer than the replication factor hold it now.
+    sequence: of an owned (`/prime`) record, else None. expires_unix_s: when every copy is gone.
+    """
+
+    key: bytes
+    holders: tuple[PeerId, ...]
+    refused: tuple[Refusal, ...]
+    wanted: int
+    replication_factor: int
+    degraded: bool
+    sequence: int | None
+    expires_unix_s: float
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundValue:
+    """The best acceptable value of a key.
+
+    value: the record's value as peers store it. payload: what its writer stored, without the envelope
+    of a `/prime` record; the same elsewhere.
+    authenticated: whether its writer's signature or hash was verified (False for open keys).
+    sources: peers that returned this very record, this node included.
+    writer_unix_ms: when its writer put it, for open keys; None elsewhere.
+    """
+
+    key: bytes
+    value: bytes
+    payload: bytes
+    authenticated: bool
+    sources: tuple[PeerId, ...]
+    sequence: int | None = None
+    writer_unix_ms: int | None = None
+    expires_unix_s: float | None = None
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProvideResult:
+    """Who took a provider record of ours (ADD_PROVIDER has no reply: `told` peers received it)."""
+
+    multihash: bytes
+    told: tuple[PeerId, ...]
+    failed: tuple[Refusal, ...]
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiscoveredPeer:
+    """A peer and how this node came to know it."""
+
+    id: PeerId
+    addrs: tuple[str, ...]
+    how: Literal["bootstrap", "mdns", "remembered", "lookup", "inbound", "connect"]
+    in_routing_table: bool

@@ -1,0 +1,45 @@
+"""Length-prefixed messages in a byte stream: uvarint length, then that many bytes. Sans-IO."""
+
+from __future__ import annotations
+
+from primedht.errors import ProtocolViolation
+from primedht.wire import varint
+
+
+def encode_frame(payload: bytes) -> bytes:
+    """Return `payload` behind its length, ready for a single write."""
+    return varint.encode(len(payload)) + payload
+
+
+class FrameReader:
+    """Cuts received bytes into frames of at most `frame_bytes_max` bytes.
+
+    Feed what arrives, then take frames until there is none. What is buffered never exceeds one
+    frame plus the last feed, because an oversized length is refused before its bytes are awaited.
+    """
+
+    def __init__(self, frame_bytes_max: int) -> None:
+        self._frame_bytes_max = frame_bytes_max
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes | bytearray) -> None:
+        self._buffer += data
+
+    def next_frame(self) -> bytes | None:
+        """Return the next complete frame, or None. Raises `ProtocolViolation` for an oversized one."""
+        head = varint.decode(self._buffer)
+        if head is None:
+            return None
+        size, start = head
+        if size > self._frame_bytes_max:
+            raise ProtocolViolation(f"frame of {size} bytes; the limit is {self._frame_bytes_max}")
+        if len(self._buffer) < start + size:
+            return None
+        frame = bytes(self._buffer[start : start + size])
+        del self._buffer[: start + size]
+        return frame
+
+    @property
+    def buffered_bytes(self) -> int:
+        """Bytes of a frame that has begun and is not complete: an EOF now would be a truncation."""
+        return len(self._buffer)
