@@ -40,6 +40,10 @@ STORE_CHANGES_MAX = 1000  # ours: changes that a sweep or flush puts into one tr
 LMDB_MAP_BYTES = 64 << 20  # ours: to start with; address space, not memory
 LMDB_MAP_BYTES_MAX = 1 << 40  # ours: 1 TiB of address space
 LMDB_COMMIT_BYTES_MAX = 16 << 20  # ours: far below MDB_TXN_FULL (128 Ki pages), milliseconds to write
+REDIS_TIMEOUT_S = 10.0  # ours: one call, or a connection's greeting
+REDIS_RETRY_S = 0.5  # ours: between attempts to reach a server that is away
+PROVIDER_FLUSH_S = 1.0  # ours: how long what peers announced may be in memory only
+PROVIDERS_UNFLUSHED_MAX = 200_000  # ours: changes that wait while the store is away
 SEQUENCE_FLOORS_MAX = 200_000  # ours: as many as records; about 250 bytes of memory each
 
 # --- lookups ---------------------------------------------------------------------------------------
@@ -162,3 +166,23 @@ LOW_PEERS_INTERVAL_S = 120.0  # go-libp2p-kad-dht, dht.go: periodicBootstrapInte
 WALK_TIMEOUT_S = 60.0  # go-libp2p-kad-dht refreshes within 10 s per query; ours covers dead peers too
 SNAPSHOT_PEERS_MAX = 256  # ours: candidates for the next start
 SNAPSHOT_INTERVAL_S = 300.0  # ours: a crash loses at most this much of the table's news
+
+# --- repair -------------------------------------------------------------------------------------------
+REPLICATE_INTERVAL_S = 3600.0  # rust-libp2p, kad behaviour.rs: record replication interval
+REPAIR_BATCH_S = 0.25  # ours: changes of the table that come together are looked at together
+REPAIR_TURN_S = 1.0  # ours: how long the holder of the next rank waits for the one before it
+REPAIR_RETRY_S = 30.0  # ours: a peer that did not take a copy is tried again
+REPAIR_SCAN_PAUSES = 9.0  # ours: a scan of all records may take a tenth of the time
+REPAIRS_AT_ONCE = 4  # ours
+REPAIR_BURST_S = 4.0  # ours: unspent budget that may be used at once
+REPAIR_QUESTION_BYTES = 1024  # ours: what a GET_VALUE costs without its value
+REPAIR_SCAN_SLICE = 100  # ours: records looked at between two checkpoints
+HAND_OVERS_AT_ONCE = 16  # ours
+
+# --- maintenance --------------------------------------------------------------------------------------
+REFRESH_TICK_S = 60.0  # ours: the longest time before due refreshes are looked for
+EXPIRY_INTERVAL_S = 600.0  # ours: reads check the age themselves; go sweeps daily
+REPUBLISH_RETRY_S = 60.0  # ours: before a republish that failed is tried again
+REPUBLISH_TICK_S = 60.0  # ours: the longest time before due republishes are looked for
+REPROVIDES_AT_ONCE = 16  # ours: keys taken from the schedule at a time
+STOP_TIMEOUT_S = 2.0  # ours: the engine's last writes when it is closed

@@ -69,7 +69,7 @@ class DhtConfig:
                 1 <= self.replication_factor <= k,
                 f"replication_factor is {self.replication_factor}; it must be 1 to k_bucket_size ({k})",
             ),
-            (1 <= self.resiliency, f"resiliency is {self.resiliency}; it must be at least 1"),
+            (self.resiliency >= 1, f"resiliency is {self.resiliency}; it must be at least 1"),
             (seconds(self.refresh_interval) > 0, "refresh_interval must be positive"),
             (seconds(self.ttl) > 0, "ttl must be positive"),
             (seconds(self.request_timeout) > 0, "request_timeout must be positive"),

@@ -6,9 +6,9 @@ event loop; plain methods return at once and never block.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, MutableSequence, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from primedht.clock import WallClock
 from primedht.ids import PeerId
@@ -127,13 +127,13 @@ class Rng(Protocol):
 
     def random(self) -> float: ...
 
-    def randrange(self, stop: int) -> int: ...
+    def randrange(self, stop: int, /) -> int: ...
 
-    def uniform(self, a: float, b: float) -> float: ...
+    def uniform(self, a: float, b: float, /) -> float: ...
 
-    def shuffle(self, x: list) -> None: ...  # type: ignore[type-arg]
+    def shuffle(self, x: MutableSequence[Any], /) -> None: ...
 
-    def getrandbits(self, k: int) -> int: ...
+    def getrandbits(self, k: int, /) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -485,7 +485,7 @@ class PutResult(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
 
 class FoundValue(_message.Message):
-    __slots__ = ("key", "value", "authenticated", "sources", "sequence", "writer_unix_ms", "expires_unix_s", "trace")
+    __slots__ = ("key", "value", "authenticated", "sources", "sequence", "writer_unix_ms", "expires_unix_s", "trace", "payload")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATED_FIELD_NUMBER: _ClassVar[int]
@@ -494,6 +494,7 @@ class FoundValue(_message.Message):
     WRITER_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    PAYLOAD_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     value: bytes
     authenticated: bool
@@ -502,7 +503,8 @@ class FoundValue(_message.Message):
     writer_unix_ms: int
     expires_unix_s: float
     trace: Trace
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., authenticated: bool = ..., sources: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ..., writer_unix_ms: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
+    payload: bytes
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., authenticated: bool = ..., sources: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ..., writer_unix_ms: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
 
 class ProvideResult(_message.Message):
     __slots__ = ("multihash", "told", "failed", "trace")

@@ -60,11 +60,9 @@ class Provider(_message.Message):
     def __init__(self, received_unix_s: _Optional[float] = ..., addrs_unix_s: _Optional[float] = ..., addrs: _Optional[_Iterable[bytes]] = ..., ip_block: _Optional[str] = ...) -> None: ...
 
 class OwnProvide(_message.Message):
-    __slots__ = ("since_unix_s", "reprovide_unix_s", "local_only")
-    SINCE_UNIX_S_FIELD_NUMBER: _ClassVar[int]
-    REPROVIDE_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("provided_unix_s", "local_only")
+    PROVIDED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     LOCAL_ONLY_FIELD_NUMBER: _ClassVar[int]
-    since_unix_s: float
-    reprovide_unix_s: float
+    provided_unix_s: float
     local_only: bool
-    def __init__(self, since_unix_s: _Optional[float] = ..., reprovide_unix_s: _Optional[float] = ..., local_only: bool = ...) -> None: ...
+    def __init__(self, provided_unix_s: _Optional[float] = ..., local_only: bool = ...) -> None: ...

@@ -1,0 +1,181 @@
+"""Joining the network and staying joined: bootstrap peers, remembered peers, low-peer fixer.
+
+One task. While the table is empty it tries every bootstrap and remembered peer with growing pauses;
+while it is small it tries again now and then those it is not connected to; when our addresses change
+it walks to our own key, so that our neighbours learn them. It remembers how each attempt ended,
+because "why is my routing table empty" is the first question an operator has.
+
+Source: go-libp2p-kad-dht, dht.go (fixLowPeersRoutine: fewer than 10 peers, every 2 minutes).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NoReturn
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.dht.lookup import Lookups
+from primedht.dht.peers import Peers
+from primedht.dht.ports import Ports
+from primedht.errors import InvalidArgument, PrimeDhtError, StoreUnavailable
+from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
+from primedht.stores.kv import KeyValue
+from primedht.wire import addrs
+
+log = structlog.get_logger(__name__)
+
+_SNAPSHOT_NAME = b"t/snapshot"
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """How the last attempt to reach one bootstrap address ended. code: "ok", or an error's."""
+
+    addr: str
+    code: str
+    detail: str = ""
+
+
+class Bootstrap:
+    """Keeps the routing table from being empty. `serve` runs its task."""
+
+    def __init__(self, ports: Ports, peers: Peers, lookups: Lookups, addrs: Sequence[str]) -> None:
+        self._connections = ports.connections
+        self._book = ports.address_book
+        self._peers = peers
+        self._lookups = lookups
+        self._addrs = tuple(addrs)
+        self._peer_of: dict[str, PeerId] = {}
+        self.remembered: tuple[PeerInfo, ...] = ()
+        self.attempts: dict[str, Attempt] = {}
+        self.tried = trio.Event()
+        """Set when the first round of attempts has ended, however it ended."""
+        self._wake = trio.Event()
+        peers.watch(left=self._on_left, addrs_changed=lambda: self._wake.set())
+
+    def why_empty(self) -> str | None:
+        """Say why the routing table is empty, or None if it is not."""
+        if len(self._peers.table):
+            return None
+        if not self._addrs and not self.remembered:
+            return "no bootstrap peer is configured and none is remembered; waiting to be found"
+        if not self.tried.is_set():
+            return "the first bootstrap attempt is still under way"
+        ends = [f"{attempt.addr}: {attempt.detail}" for attempt in self.attempts.values()]
+        if any(attempt.code == "ok" for attempt in self.attempts.values()):
+            return "bootstrap peers were reached and have gone again: " + "; ".join(ends)
+        if ends and all(attempt.code == "no_kad" for attempt in self.attempts.values()):
+            return "no bootstrap peer speaks this network's protocol: " + "; ".join(ends)
+        return "no bootstrap peer answered: " + "; ".join(ends)
+
+    async def serve(self) -> NoReturn:
+        """Only cancellation ends it."""
+        pause_s = limits.BOOTSTRAP_PAUSE_S
+        while True:
+            self._wake = trio.Event()
+            await self._join()
+            if not self.tried.is_set():
+                self.tried.set()
+                if (why := self.why_empty()) is not None and self._addrs:
+                    log.warning("routing_table_empty", why=why)
+            if len(self._peers.table):
+                pause_s = limits.BOOTSTRAP_PAUSE_S
+                with trio.move_on_after(limits.LOW_PEERS_INTERVAL_S):
+                    await self._wake.wait()
+            else:
+                await trio.sleep(pause_s)
+                pause_s = min(2 * pause_s, limits.BOOTSTRAP_PAUSE_S_MAX)
+
+    async def walk_to_self(self) -> None:
+        """Look up our own key: neighbours are met, and they meet us (go: self-walk)."""
+        await self._lookups.closest_peers(bytes(self._peers.peer_id), timeout_s=limits.WALK_TIMEOUT_S)
+
+    async def _join(self) -> None:
+        if len(self._peers.table) < limits.LOW_PEERS:
+            async with trio.open_nursery() as nursery:
+                at_once = trio.CapacityLimiter(limits.ADMISSIONS_AT_ONCE)
+                for addr in self._addrs:
+                    peer = self._peer_of.get(addr)
+                    if peer is None or peer not in self._peers.table:
+                        nursery.start_soon(self._try_addr, addr, at_once)
+                for info in self.remembered:
+                    if info.id not in self._peers.table:
+                        nursery.start_soon(self._try_remembered, info, at_once)
+        if len(self._peers.table):
+            await self.walk_to_self()
+
+    async def _try_addr(self, addr: str, at_once: trio.CapacityLimiter) -> None:
+        async with at_once:
+            try:
+                peer = await self._connections.connect_addr(addr, timeout_s=limits.BOOTSTRAP_DIAL_S)
+            except PrimeDhtError as error:
+                self.attempts[addr] = Attempt(addr, error.code, str(error))
+                log.info("bootstrap_failed", addr=addr, code=error.code, error=str(error))
+                return
+            self._peer_of[addr] = peer
+            self._peers.note_found(peer, "bootstrap")
+            if peer == self._peers.peer_id:
+                self.attempts[addr] = Attempt(addr, "self", "this is our own address")
+            elif self._connections.serves_kad(peer) is False:
+                detail = "connected, but it does not serve this network's protocol"
+                self.attempts[addr] = Attempt(addr, "no_kad", detail)
+            elif await self._peers.verify(peer):
+                self.attempts[addr] = Attempt(addr, "ok", "answered")
+            else:
+                self.attempts[addr] = Attempt(addr, "peer_unreachable", "connected, then failed a request")
+
+    async def _try_remembered(self, info: PeerInfo, at_once: trio.CapacityLimiter) -> None:
+        async with at_once:
+            self._book.add(info.id, info.addrs, ttl_s=limits.HEARD_ADDRS_TTL_S)
+            self._peers.note_found(info.id, "remembered")
+            await self._peers.verify(info.id)
+
+    def _on_left(self, peer: PeerId) -> None:
+        if not len(self._peers.table):
+            self._wake.set()
+
+
+async def save_snapshot(store: KeyValue, peers: Peers, network_id: str) -> None:
+    """Remember the table's peers for the next start. Raises `StoreUnavailable`, `StoreFull`."""
+    members = sorted(peers.table.members(), key=lambda member: -member.last_seen)
+    known = [peers.info(member.peer) for member in members[: limits.SNAPSHOT_PEERS_MAX]]
+    snapshot = {
+        "network": network_id,
+        "peers": {info.id.hex(): [addr.hex() for addr in info.addrs[:8]] for info in known if info.addrs},
+    }
+    await store.put({_SNAPSHOT_NAME: json.dumps(snapshot).encode()})
+
+
+async def load_snapshot(store: KeyValue, network_id: str) -> tuple[PeerInfo, ...]:
+    """Return the peers remembered for this network; none if the snapshot is another network's or damaged."""
+    try:
+        raw = await store.get(_SNAPSHOT_NAME)
+        if raw is None:
+            return ()
+        snapshot = json.loads(raw)
+        if snapshot["network"] != network_id:
+            return ()
+        return tuple(
+            PeerInfo(PeerId(bytes.fromhex(peer)), tuple(map(bytes.fromhex, known)))
+            for peer, known in snapshot["peers"].items()
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidArgument, StoreUnavailable) as error:
+        log.warning("snapshot_ignored", error=str(error))
+        return ()
+
+
+def texts_of(info: PeerInfo) -> tuple[str, ...]:
+    """Return the addresses of `info` as text; those of unknown protocols are left out."""
+    texts = []
+    for addr in info.addrs:
+        try:
+            texts.append(addrs.format_addr(addr))
+        except InvalidArgument:
+            continue
+    return tuple(texts)

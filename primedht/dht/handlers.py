@@ -1,0 +1,129 @@
+"""Answers to inbound requests: one pure-looking function per message type.
+
+An error of any kind makes the host reset the stream, which is what every implementation does with
+what it will not serve. PUT_VALUE is answered with the record echoed, since go compares it without
+looking whether it is there; ADD_PROVIDER is never answered, since go would take the answer for that
+of its next request.
+
+Source: libp2p kad-dht spec, "RPC messages"; go-libp2p-kad-dht, handlers.go.
+"""
+
+from __future__ import annotations
+
+from primedht import limits
+from primedht.dht.peers import Peers
+from primedht.dht.ports import Requester
+from primedht.dht.providers import Providers
+from primedht.dht.values import Values
+from primedht.errors import ProtocolViolation
+from primedht.ids import PeerId
+from primedht.kad import codec
+from primedht.kad.key import key_of
+from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.wire import addrs
+
+_ENVELOPE_BYTES = 64  # a reply's type, key-free framing and the record's length prefix
+
+
+class Handlers:
+    """Serves the kad protocol for one node; `handle` is the host's `RequestHandler`."""
+
+    def __init__(
+        self, peers: Peers, values: Values, providers: Providers, *, bucket_size: int, public: bool
+    ) -> None:  # fmt: skip
+        self._peers = peers
+        self._values = values
+        self._providers = providers
+        self._bucket_size = bucket_size
+        self._public = public
+        self._by_type = {
+            MessageType.PUT_VALUE: self._put_value,
+            MessageType.GET_VALUE: self._get_value,
+            MessageType.ADD_PROVIDER: self._add_provider,
+            MessageType.GET_PROVIDERS: self._get_providers,
+            MessageType.FIND_NODE: self._find_node,
+            MessageType.PING: self._ping,
+        }
+
+    async def handle(self, requester: Requester, message: Message) -> Message | None:
+        """Return the reply, or None where there is none. Raises `PrimeDhtError`: reset the stream."""
+        self._peers.heard_from(requester.peer)
+        return await self._by_type[message.type](requester, message)
+
+    async def _ping(self, requester: Requester, message: Message) -> Message:
+        return Message(MessageType.PING)
+
+    async def _find_node(self, requester: Requester, message: Message) -> Message:
+        if not message.key:
+            raise ProtocolViolation("FIND_NODE without a key")
+        target = PeerId.if_valid(message.key)
+        first: list[PeerInfo] = []
+        if target is not None:
+            info = self._peers.info(target)
+            if info.addrs:
+                first.append(info)
+        closest = self._closer(message.key, requester, known=target)
+        budget = min(limits.SMALL_REPLY_BYTES_MAX, requester.reply_bytes_max) - _ENVELOPE_BYTES
+        return Message(MessageType.FIND_NODE, closer_peers=codec.fit_peers(first + closest, budget))
+
+    async def _get_value(self, requester: Requester, message: Message) -> Message:
+        if not message.key:
+            raise ProtocolViolation("GET_VALUE without a key")
+        record = await self._values.held(message.key)
+        held_bytes = 0 if record is None else len(record.value) + 2 * len(record.key)
+        if record is not None and held_bytes > requester.reply_bytes_max - limits.SMALL_REPLY_BYTES_MAX:
+            closer_budget = max(0, requester.reply_bytes_max - held_bytes - 4 * _ENVELOPE_BYTES)
+        else:
+            closer_budget = limits.SMALL_REPLY_BYTES_MAX - 4 * _ENVELOPE_BYTES
+        closer = codec.fit_peers(self._closer(message.key, requester), closer_budget)
+        return Message(MessageType.GET_VALUE, message.key, record, closer)
+
+    async def _put_value(self, requester: Requester, message: Message) -> Message:
+        record = message.record
+        if record is None or not message.key or record.key != message.key:
+            raise ProtocolViolation("PUT_VALUE needs a record under the message's own key")
+        await self._values.receive(requester, record)
+        return Message(MessageType.PUT_VALUE, message.key, record)
+
+    async def _add_provider(self, requester: Requester, message: Message) -> None:
+        _check_multihash(message.key)
+        offered = [info for info in message.provider_peers if info.id == requester.peer]
+        if not offered:
+            raise ProtocolViolation("ADD_PROVIDER names nobody but the sender, and this one does not")
+        if not offered[0].addrs:
+            raise ProtocolViolation("ADD_PROVIDER without an address")
+        await self._providers.receive(requester, message.key, offered[0])
+
+    async def _get_providers(self, requester: Requester, message: Message) -> Message:
+        _check_multihash(message.key)
+        budget = requester.reply_bytes_max - len(message.key) - _ENVELOPE_BYTES
+        closer_budget = min(budget // 2, limits.SMALL_REPLY_BYTES_MAX)
+        closer = codec.fit_peers(self._closer(message.key, requester), closer_budget)
+        budget -= sum(map(codec.peer_bytes, closer))
+        known = self._providers.held(message.key)
+        return Message(
+            MessageType.GET_PROVIDERS,
+            message.key,
+            closer_peers=closer,
+            provider_peers=codec.fit_peers(known, budget),
+        )
+
+    def _closer(self, key: bytes, requester: Requester, *, known: PeerId | None = None) -> list[PeerInfo]:
+        """Return the closest peers that the requester can use: with addresses, itself and us left out.
+
+        On a public network private addresses stay private: they must not be leaked.
+        """
+        exclude = {requester.peer} if known is None else {requester.peer, known}
+        found = []
+        for peer in self._peers.closest(key_of(key), self._bucket_size, exclude=exclude):
+            info = self._peers.info(peer)
+            if self._public:
+                info = PeerInfo(peer, tuple(filter(addrs.is_public, info.addrs)))
+            if info.addrs:
+                found.append(info)
+        return found
+
+
+def _check_multihash(key: bytes) -> None:
+    if not 0 < len(key) <= limits.PROVIDER_KEY_BYTES_MAX:
+        raise ProtocolViolation(f"a provider key of {len(key)} bytes")

@@ -1,0 +1,185 @@
+"""Lookups: a `Query` driven over the network, and the trace of how it went.
+
+Every ask is one task that ends in exactly one outcome, so nothing here waits longer than a
+request's own time limit. Whoever answers is a candidate for the routing table; whoever fails leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import trio
+
+from primedht import limits
+from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.peers import Peers
+from primedht.dht.ports import Ports
+from primedht.errors import PeerTimeout, ProtocolViolation, RemoteError
+from primedht.ids import PeerId
+from primedht.kad.diversity import without_crowded_groups
+from primedht.kad.key import Key, key_of
+from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.kad.query import Ask, Query, QueryLimits
+from primedht.results import Asked, AskOutcome, Trace
+from primedht.wire import addrs
+
+Verdict = Literal["value", "nothing"]
+"""What an answer was worth: `value` if it carried an acceptable record or provider."""
+
+Judge = Callable[[PeerId, Message], Verdict]
+Enough = Callable[[Query], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class LookupResult:
+    """closest: the k closest peers that answered, closest first."""
+
+    closest: tuple[PeerId, ...]
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    ask: Ask
+    started_s: float
+    reply: Message | None
+    error: RemoteError | None
+
+
+class Lookups:
+    """Runs the lookups of one node."""
+
+    def __init__(self, ports: Ports, peers: Peers, config: DhtConfig) -> None:
+        self._rpc = ports.rpc
+        self._book = ports.address_book
+        self._peers = peers
+        self._config = config
+        self._request_timeout_s = seconds(config.request_timeout)
+        self._limits = QueryLimits(
+            result_size=config.k_bucket_size,
+            concurrency=config.alpha,
+            resiliency=config.resiliency,
+        )
+
+    async def closest_peers(self, target: bytes, *, timeout_s: float) -> LookupResult:
+        """Find the k peers closest to `target`, a preimage."""
+        return await self.run(Message(MessageType.FIND_NODE, key=target), timeout_s=timeout_s)
+
+    async def run(
+        self,
+        message: Message,
+        *,
+        timeout_s: float,
+        judge: Judge = lambda peer, reply: "nothing",
+        enough: Enough = lambda query: False,
+    ) -> LookupResult:
+        """Send `message` to peers ever closer to its key until the closest have answered.
+
+        Args:
+            timeout_s: seconds; when they pass, the result is what is known by then.
+            judge: looks at each answer. A `ProtocolViolation` makes it a failed request.
+            enough: asked after each answer; True ends the lookup.
+        """
+        target = key_of(message.key)
+        query = Query(
+            target,
+            self._peers.closest(target, self._config.k_bucket_size),
+            self._limits,
+            slow_after_s=self._peers.slow_after_s,
+            exclude={self._peers.peer_id},
+        )
+        asked: dict[PeerId, Asked] = {}
+        began = trio.current_time()
+        send, receive = trio.open_memory_channel[_Outcome](limits.QUERY_PEERS_MAX)
+        async with trio.open_nursery() as nursery:
+            with trio.move_on_after(timeout_s) as time_limit:
+                while not query.finished:
+                    for ask in query.poll(trio.current_time()):
+                        started_s = trio.current_time() - began
+                        asked[ask.peer] = Asked(ask.peer, ask.hop, started_s, 0.0, "abandoned")
+                        nursery.start_soon(self._ask, ask, message, started_s, send)
+                    if query.finished:
+                        break
+                    with trio.move_on_at(query.next_deadline()):
+                        outcome = await receive.receive()
+                        asked[outcome.ask.peer] = self._take(query, outcome, judge, began)
+                        if not query.finished and enough(query):
+                            query.stop("enough")
+            if time_limit.cancelled_caught:
+                query.stop("timeout")
+            nursery.cancel_scope.cancel()
+        took_s = trio.current_time() - began
+        result = query.result()
+        trace = Trace(
+            target=message.key,
+            asked=tuple(
+                _abandoned(entry, took_s) if entry.outcome == "abandoned" else entry
+                for entry in asked.values()
+            ),
+            stopped=result.stopped,
+            took_s=took_s,
+        )
+        answered = set(result.answered)
+        return LookupResult(tuple(peer for peer in result.closest_peers if peer in answered), trace)
+
+    async def _ask(
+        self, ask: Ask, message: Message, started_s: float, send: trio.MemorySendChannel[_Outcome]
+    ) -> None:
+        reply, error = None, None
+        try:
+            reply = await self._rpc.request(ask.peer, message, timeout_s=self._request_timeout_s)
+        except RemoteError as failure:
+            error = failure
+        send.send_nowait(_Outcome(ask, started_s, reply, error))
+
+    def _take(self, query: Query, outcome: _Outcome, judge: Judge, began: float) -> Asked:
+        """Report `outcome` to the query and the routing table; return its line of the trace."""
+        now = trio.current_time()
+        ask, reply, error = outcome.ask, outcome.reply, outcome.error
+        took_s = now - began - outcome.started_s
+        verdict: Verdict = "nothing"
+        if reply is not None:
+            try:
+                verdict = judge(ask.peer, reply)
+            except ProtocolViolation as violation:
+                error = violation
+        if reply is None or error is not None:
+            assert error is not None
+            self._peers.failed(ask.peer, error)
+            query.on_failed(ask.peer, now)
+            return Asked(ask.peer, ask.hop, outcome.started_s, took_s, _outcome_of(error))
+        self._peers.answered(ask.peer, rtt_s=took_s)
+        closer = self._usable(reply.closer_peers)
+        self._peers.hear(closer)
+        query.on_answered(ask.peer, [info.id for info in closer], now)
+        return Asked(
+            ask.peer, ask.hop, outcome.started_s, took_s, "answered", len(closer), verdict == "value"
+        )
+
+    def _usable(self, infos: Iterable[PeerInfo]) -> list[PeerInfo]:
+        """Drop closer peers that this network's rules forbid (go: query and diversity filters)."""
+        if self._config.network_kind != "public":
+            return list(infos)
+        public = [info for info in infos if any(map(addrs.is_public, info.addrs))]
+        return without_crowded_groups(public, _ips_of)
+
+
+def nearest_of(peers: Iterable[PeerId], target: Key, n: int) -> list[PeerId]:
+    """Return the `n` of `peers` closest to `target`, closest first."""
+    return sorted(peers, key=lambda peer: key_of(peer) ^ target)[:n]
+
+
+def _ips_of(info: PeerInfo) -> list[str]:
+    return [str(ip) for addr in info.addrs if (ip := addrs.ip_of(addr)) is not None]
+
+
+def _abandoned(entry: Asked, took_s: float) -> Asked:
+    return Asked(entry.peer, entry.hop, entry.started_s, took_s - entry.started_s, "abandoned")
+
+
+def _outcome_of(error: RemoteError) -> AskOutcome:
+    if isinstance(error, PeerTimeout):
+        return "timeout"
+    return "violation" if isinstance(error, ProtocolViolation) else "unreachable"

@@ -1,0 +1,282 @@
+"""The peers of one node: who is in the routing table, who should be, and who has gone.
+
+A peer enters the table only when identify lists our protocol and it has answered a request
+(`answered`). Candidates come from connections, from other peers' replies and from those that have
+gone; a few workers ask each for the peers closest to us, which verifies it and, in a small network,
+introduces the next ones at once. A member that fails a request leaves the table and is tried again
+with growing pauses, so that a healed partition needs no bootstrap peer.
+
+Source: go-libp2p-kad-dht, dht.go (validPeerFound, lookupCheck) and subscriber_notifee.go; probing of
+neighbours is ours: repair must not wait for a TCP reset to notice a dead holder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Literal, NoReturn
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.ports import Ports
+from primedht.errors import RemoteError
+from primedht.ids import PeerId
+from primedht.kad.diversity import IpDiversity
+from primedht.kad.key import Key, distance, key_of
+from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.kad.table import Added, Full, RoutingTable, usefulness_grace_s
+from primedht.wire import addrs
+
+log = structlog.get_logger(__name__)
+
+How = Literal["bootstrap", "mdns", "remembered", "lookup", "inbound", "connect"]
+
+
+@dataclass(slots=True)
+class _Departed:
+    """A peer that left the table by failing. Times are monotonic seconds."""
+
+    try_at: float
+    pause_s: float
+    attempts: int = 0
+
+
+class Peers:
+    """Owns the routing table. Implements `PeerListener`; `serve` runs its tasks."""
+
+    def __init__(self, ports: Ports, config: DhtConfig) -> None:
+        self._rpc = ports.rpc
+        self._book = ports.address_book
+        self._connections = ports.connections
+        self._config = config
+        self.peer_id = ports.connections.peer_id
+        self.table = RoutingTable(
+            self.peer_id,
+            bucket_size=config.k_bucket_size,
+            diversity=IpDiversity() if config.network_kind == "public" else None,
+        )
+        self.found: dict[PeerId, How] = {}
+        self._departed: dict[PeerId, _Departed] = {}
+        self._queued: set[PeerId] = set()
+        self._send, self._receive = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
+        self._joined: list[Callable[[PeerId], None]] = []
+        self._left: list[Callable[[PeerId], None]] = []
+        self._addrs_changed: list[Callable[[], None]] = []
+        self._request_timeout_s = seconds(config.request_timeout)
+        ports.connections.subscribe(self)
+
+    def watch(
+        self,
+        *,
+        joined: Callable[[PeerId], None] | None = None,
+        left: Callable[[PeerId], None] | None = None,
+        addrs_changed: Callable[[], None] | None = None,
+    ) -> None:
+        """Call these when a peer enters or leaves the table, or our own addresses change."""
+        if joined is not None:
+            self._joined.append(joined)
+        if left is not None:
+            self._left.append(left)
+        if addrs_changed is not None:
+            self._addrs_changed.append(addrs_changed)
+
+    # --- what others ask ------------------------------------------------------------------------
+
+    def info(self, peer: PeerId) -> PeerInfo:
+        """Return `peer` with the addresses that we know, or our own."""
+        own = peer == self.peer_id
+        return PeerInfo(peer, self._book.own_addrs() if own else self._book.addrs(peer))
+
+    def closest(
+        self, target: Key, n: int, *, exclude: Collection[PeerId] = (), with_self: bool = False
+    ) -> list[PeerId]:
+        """Return the `n` members closest to `target`; `with_self` ranks this node among them."""
+        closest = self.table.find_closest(target, n, exclude=exclude)
+        if with_self:
+            closest.append(self.peer_id)
+            closest.sort(key=lambda peer: distance(key_of(peer), target))
+            del closest[n:]
+        return closest
+
+    def slow_after_s(self, peer: PeerId) -> float:
+        """Return how long a lookup waits for `peer` before it gives its slot to another one."""
+        member = self.table.member(peer)
+        if member is None or member.rtt_s is None:
+            return min(limits.SLOW_AFTER_S, self._request_timeout_s)
+        patience_s = max(limits.SLOW_AFTER_S_MIN, limits.SLOW_AFTER_RTTS * member.rtt_s)
+        return min(patience_s, self._request_timeout_s)
+
+    # --- what happened -----------------------------------------------------------------------------
+
+    def answered(self, peer: PeerId, *, rtt_s: float | None = None) -> None:
+        """`peer` answered a request of ours: it enters the table if identify lists our protocol."""
+        self._departed.pop(peer, None)
+        if not self._connections.serves_kad(peer):
+            return
+        now = trio.current_time()
+        ips = [str(ip) for addr in self._book.addrs(peer) if (ip := addrs.ip_of(addr)) is not None]
+        outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=rtt_s)
+        if isinstance(outcome, Added):
+            self._on_joined(peer)
+        elif isinstance(outcome, Full) and now - outcome.oldest_seen > limits.EVICTION_PING_AGE_S:
+            self.consider(outcome.oldest)
+
+    def failed(self, peer: PeerId, error: RemoteError) -> None:
+        """`peer` failed a request of ours: a member leaves the table, to be tried again later."""
+        if peer in self.table:
+            log.debug("peer_dropped", peer=str(peer), code=error.code)
+            self._drop(peer)
+        self._note_departed(peer)
+
+    def heard_from(self, peer: PeerId) -> None:
+        """`peer` sent us a request: a member stays fresh; others must first answer one of ours."""
+        if peer in self.table:
+            self.table.update(peer, trio.current_time())
+
+    def hear(self, infos: Iterable[PeerInfo], *, how: How = "lookup") -> None:
+        """Remember peers that others told us of, and verify those that belong into the table."""
+        for info in infos:
+            if info.id == self.peer_id:
+                continue
+            self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
+            if info.id in self.table or info.id in self._departed:
+                continue
+            if self._connections.serves_kad(info.id) is not False and self._wanted(info.id):
+                self.note_found(info.id, how)
+                self.consider(info.id)
+
+    def remember_addrs(self, info: PeerInfo, *, ttl_s: float) -> None:
+        """Remember the addresses of a peer without considering it for the table."""
+        if info.addrs and info.id != self.peer_id:
+            self._book.add(info.id, info.addrs, ttl_s=ttl_s)
+
+    def note_found(self, peer: PeerId, how: How) -> None:
+        """Remember how `peer` was found first; only as many as the limit."""
+        if peer not in self.found and len(self.found) < limits.FOUND_PEERS_MAX:
+            self.found[peer] = how
+
+    def consider(self, peer: PeerId) -> None:
+        """Have `peer` verified soon. Dropped when too many wait: it will be met again."""
+        if peer in self._queued or peer == self.peer_id:
+            return
+        try:
+            self._send.send_nowait(peer)
+        except trio.WouldBlock:
+            return
+        self._queued.add(peer)
+
+    # --- PeerListener ------------------------------------------------------------------------------
+
+    def on_identified(self, peer: PeerId, protocols: frozenset[str]) -> None:
+        if self._config.network_id in protocols:
+            self.note_found(peer, "inbound")
+            if peer not in self.table:
+                self._departed.pop(peer, None)
+                self.consider(peer)
+        elif peer in self.table:
+            log.debug("peer_left_server_mode", peer=str(peer))
+            self._drop(peer)
+
+    def on_disconnected(self, peer: PeerId) -> None:
+        if peer in self.table:
+            self.consider(peer)
+
+    def on_own_addrs_changed(self) -> None:
+        for call in self._addrs_changed:
+            call()
+
+    # --- tasks ---------------------------------------------------------------------------------------
+
+    async def serve(self) -> NoReturn:
+        """Verify candidates and probe members. Only cancellation ends it."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(limits.ADMISSIONS_AT_ONCE):
+                nursery.start_soon(self._serve_admission)
+            nursery.start_soon(self._serve_liveness)
+        raise AssertionError("unreachable: its tasks never return")
+
+    async def _serve_admission(self) -> NoReturn:
+        while True:
+            peer = await self._receive.receive()
+            try:
+                await self.verify(peer)
+            finally:
+                self._queued.discard(peer)
+
+    async def verify(self, peer: PeerId) -> bool:
+        """Ask `peer` for the peers closest to us; it enters, stays in or leaves the table by its answer."""
+        question = Message(MessageType.FIND_NODE, key=bytes(self.peer_id))
+        started = trio.current_time()
+        try:
+            reply = await self._rpc.request(peer, question, timeout_s=self._request_timeout_s)
+        except RemoteError as error:
+            self.failed(peer, error)
+            return False
+        others = [info for info in reply.closer_peers if info.id != self.peer_id]
+        if not others and len(self.table) >= self._config.k_bucket_size and peer not in self.table:
+            return False  # knows nobody: of no use to a table that is not small (go's lookupCheck)
+        self.answered(peer, rtt_s=trio.current_time() - started)
+        self.hear(others)
+        return True
+
+    async def _serve_liveness(self) -> NoReturn:
+        grace_s = usefulness_grace_s(
+            bucket_size=self._config.k_bucket_size,
+            concurrency=self._config.alpha,
+            refresh_interval_s=seconds(self._config.refresh_interval),
+        )
+        while True:
+            await trio.sleep(limits.LIVENESS_TICK_S)
+            now = trio.current_time()
+            neighbours = set(self.table.nearest(self._config.k_bucket_size))
+            for member in self.table.members():
+                patience_s = limits.NEIGHBOUR_PROBE_S if member.peer in neighbours else grace_s
+                if now - member.last_seen > patience_s:
+                    self.consider(member.peer)
+            for peer, departed in list(self._departed.items()):
+                if departed.try_at <= now:
+                    self.consider(peer)
+
+    # --- inner -----------------------------------------------------------------------------------------
+
+    def _wanted(self, peer: PeerId) -> bool:
+        """Whether `peer` belongs among our k closest, or the table is still small."""
+        k = self._config.k_bucket_size
+        nearest = self.table.nearest(k)
+        if len(nearest) < k:
+            return True
+        own = self.table.self_key
+        return distance(key_of(peer), own) < distance(key_of(nearest[-1]), own)
+
+    def _on_joined(self, peer: PeerId) -> None:
+        log.debug("peer_joined", peer=str(peer), table=len(self.table))
+        self._connections.protect(peer, True)
+        for call in self._joined:
+            call(peer)
+
+    def _drop(self, peer: PeerId) -> None:
+        promoted = self.table.remove(peer)
+        self._connections.protect(peer, False)
+        for call in self._left:
+            call(peer)
+        if promoted is not None:
+            self._on_joined(promoted)
+            self.consider(promoted)
+
+    def _note_departed(self, peer: PeerId) -> None:
+        departed = self._departed.get(peer)
+        now = trio.current_time()
+        if departed is None:
+            if len(self._departed) >= limits.DEPARTED_PEERS_MAX:
+                del self._departed[next(iter(self._departed))]
+            self._departed[peer] = _Departed(now + limits.DEPARTED_PAUSE_S, limits.DEPARTED_PAUSE_S)
+            return
+        departed.attempts += 1
+        if departed.attempts >= limits.DEPARTED_ATTEMPTS_MAX:
+            del self._departed[peer]
+            return
+        departed.pause_s = min(2 * departed.pause_s, limits.DEPARTED_PAUSE_S_MAX)
+        departed.try_at = now + departed.pause_s

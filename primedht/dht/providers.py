@@ -1,0 +1,172 @@
+"""Provider records: saying that we have some content, finding others that do, and keeping both alive.
+
+`provide` tells the k peers closest to the content's multihash and is repeated (reprovided) every 22
+hours until `stop_providing`; the schedule survives restarts and spreads over its interval.
+
+Source: libp2p kad-dht spec, "Content provider advertisement" and "Content provider discovery";
+go-libp2p-kad-dht, routing.go and amino/defaults.go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NoReturn
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.clock import WallClock
+from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.lookup import Lookups, Verdict
+from primedht.dht.peers import Peers
+from primedht.dht.ports import Ports, Requester
+from primedht.dht.provider_store import ProviderStore
+from primedht.errors import InvalidKey, PrimeDhtError, RemoteError
+from primedht.ids import PeerId
+from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.kad.query import Query
+from primedht.kad.reprovide import ReprovideSchedule
+from primedht.results import ProvideResult, Refusal
+
+log = structlog.get_logger(__name__)
+
+
+class Providers:
+    """The provider half of one node's DHT."""
+
+    def __init__(
+        self, ports: Ports, peers: Peers, lookups: Lookups, store: ProviderStore, config: DhtConfig
+    ) -> None:
+        self._rpc = ports.rpc
+        self._clock: WallClock = ports.clock
+        self._peers = peers
+        self._lookups = lookups
+        self.store = store
+        self._request_timeout_s = seconds(config.request_timeout)
+        now, unix_now = trio.current_time(), self._clock.unix_now()
+        self._schedule = ReprovideSchedule(origin_s=now - unix_now)
+        self._changed = trio.Event()
+        for own in store.own_provides():
+            if not own.local_only:
+                age_s = None if own.provided_unix_s is None else unix_now - own.provided_unix_s
+                self._schedule.add(own.multihash, now, interval_s=limits.REPROVIDE_INTERVAL_S, age_s=age_s)
+
+    async def provide(
+        self, multihash: bytes, *, announce: bool = True, timeout_s: float = 60.0
+    ) -> ProvideResult:
+        """Record that this node has `multihash` and, with `announce`, tell the closest peers, now and on."""
+        _check(multihash)
+        await self.store.provide(multihash, local_only=not announce)
+        if not announce:
+            return ProvideResult(multihash, (), ())
+        self._schedule.add(multihash, trio.current_time(), interval_s=limits.REPROVIDE_INTERVAL_S)
+        return await self._announce(multihash, timeout_s=timeout_s)
+
+    async def stop_providing(self, multihash: bytes) -> bool:
+        """Stop announcing `multihash`; False if it was not provided. Others forget it within 48 hours."""
+        self._schedule.remove(multihash)
+        return await self.store.stop_providing(multihash)
+
+    async def _announce(self, multihash: bytes, *, timeout_s: float) -> ProvideResult:
+        found = await self._lookups.closest_peers(multihash, timeout_s=timeout_s)
+        ourselves = self._peers.info(self._peers.peer_id)
+        message = Message(MessageType.ADD_PROVIDER, multihash, provider_peers=(ourselves,))
+        told: list[PeerId] = []
+        failed: list[Refusal] = []
+
+        async def tell(peer: PeerId) -> None:
+            try:
+                await self._rpc.notify(peer, message, timeout_s=self._request_timeout_s)
+            except RemoteError as error:
+                failed.append(Refusal(peer, error.code))
+            else:
+                told.append(peer)
+
+        async with trio.open_nursery() as nursery:
+            for peer in found.closest:
+                nursery.start_soon(tell, peer)
+        if told:
+            await self.store.mark_provided(multihash, self._clock.unix_now())
+            self._schedule.done(multihash, trio.current_time())
+        else:
+            self._schedule.failed(multihash, trio.current_time())
+        self._changed.set()
+        return ProvideResult(multihash, tuple(told), tuple(failed), found.trace)
+
+    async def find(
+        self, multihash: bytes, *, limit: int, timeout_s: float, emit: Callable[[PeerInfo], None]
+    ) -> int:
+        """Emit providers of `multihash` as they are found, at most `limit` (0: all); return how many.
+
+        Each is emitted once, with what addresses are known; those without any are looked up last.
+        """
+        _check(multihash)
+        found: set[PeerId] = set()
+        without_addrs: list[PeerId] = []
+
+        def take(info: PeerInfo) -> bool:
+            if info.id in found or (limit and len(found) >= limit):
+                return False
+            found.add(info.id)
+            known = info if info.addrs else self._peers.info(info.id)
+            if known.addrs:
+                emit(known)
+            else:
+                without_addrs.append(info.id)
+            return True
+
+        for info in self.held(multihash):
+            take(info)
+
+        def judge(peer: PeerId, reply: Message) -> Verdict:
+            self._peers.hear(reply.closer_peers)
+            news = [take(info) for info in reply.provider_peers]
+            return "value" if any(news) else "nothing"
+
+        def enough(query: Query) -> bool:
+            return bool(limit) and len(found) >= limit
+
+        if not (limit and len(found) >= limit):
+            request = Message(MessageType.GET_PROVIDERS, multihash)
+            await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+        for peer in without_addrs:
+            await self._lookups.closest_peers(bytes(peer), timeout_s=timeout_s)
+            emit(self._peers.info(peer))
+        return len(found)
+
+    # --- inbound -----------------------------------------------------------------------------------
+
+    async def receive(self, requester: Requester, multihash: bytes, provider: PeerInfo) -> None:
+        """Remember that `provider`, the requester itself, has `multihash`."""
+        self._peers.remember_addrs(provider, ttl_s=limits.PROVIDER_ADDRS_TTL_S)
+        self.store.add(multihash, provider, ip=requester.ip)
+
+    def held(self, multihash: bytes) -> list[PeerInfo]:
+        """Return the providers known here, shuffled, this node among them if it provides."""
+        return [
+            self._peers.info(info.id) if info.id == self._peers.peer_id else info
+            for info in self.store.providers(multihash)
+        ]
+
+    # --- reprovide -----------------------------------------------------------------------------------
+
+    async def serve_reprovide(self) -> NoReturn:
+        """Announce again what is due. Only cancellation ends it."""
+        while True:
+            self._changed = trio.Event()
+            for multihash in self._schedule.poll(trio.current_time(), limit=limits.REPROVIDES_AT_ONCE):
+                try:
+                    await self._announce(multihash, timeout_s=limits.WALK_TIMEOUT_S)
+                except PrimeDhtError as error:
+                    self._schedule.failed(multihash, trio.current_time())
+                    log.warning("reprovide_failed", multihash=multihash.hex(), code=error.code)
+            with trio.move_on_at(self._schedule.next_poll_at()):
+                await self._changed.wait()
+
+
+def _check(multihash: bytes) -> None:
+    if not 0 < len(multihash) <= limits.PROVIDER_KEY_BYTES_MAX:
+        raise InvalidKey(
+            f"a provider key has 1 to {limits.PROVIDER_KEY_BYTES_MAX} bytes, not {len(multihash)}"
+        )

@@ -1,0 +1,239 @@
+"""Repair: every held value stays on the R peers closest to it, whoever joins, leaves or dies.
+
+This node acts for a record only if by its own table it is one of the R closest, or was until
+newcomers displaced it. It acts when somebody new enters that set, which the table tells it, and for
+every record once an interval. The closest holder goes first and the others wait their turn, so that
+they find the work done: each asks (GET_VALUE) before it sends (PUT_VALUE), takes over what is better
+than its own, and never spends more than a budget of bytes per second.
+
+Copies carry the seconds that are left, so no number of repairs lengthens a life.
+
+Source: DESIGN.md, "Repair"; rust-libp2p kad, jobs.rs (replication); the order by rank is ours.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NoReturn
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.clock import WallClock
+from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.peers import Peers
+from primedht.dht.ports import Ports
+from primedht.dht.schedule import Schedule
+from primedht.dht.value_index import IndexEntry, namespace_of
+from primedht.dht.values import Values
+from primedht.errors import PrimeDhtError, ProtocolViolation, RemoteError
+from primedht.ids import PeerId
+from primedht.kad.messages import Message, MessageType
+
+log = structlog.get_logger(__name__)
+
+
+class Repair:
+    """Replicates what this node holds. `serve` runs its tasks."""
+
+    def __init__(self, ports: Ports, peers: Peers, values: Values, config: DhtConfig) -> None:
+        self._rpc = ports.rpc
+        self._rng = ports.rng
+        self._clock: WallClock = ports.clock
+        self._peers = peers
+        self._values = values
+        self._config = config
+        self._request_timeout_s = seconds(config.request_timeout)
+        self._holders: dict[bytes, tuple[PeerId, ...]] = {}
+        """Per held key, the other peers that are known to hold its record."""
+        self._due: Schedule[bytes] = Schedule()  # monotonic seconds
+        self._fresh: set[bytes] = set()
+        self._table_changed = True
+        self._wake = trio.Event()
+        self._idle = trio.lowlevel.ParkingLot()
+        self._budget_free_at = 0.0
+        self.sent = 0
+        """Copies sent since the start."""
+        peers.watch(joined=self._on_table_change, left=self._on_table_change)
+        values.on_stored = self.note_stored
+
+    def note_stored(self, key: bytes, holders: Sequence[PeerId]) -> None:
+        """A record of `key` is held here since now, and by `holders`; its other closest peers must get it."""
+        self._holders[key] = tuple(dict.fromkeys(holders))
+        self._due.set(key, trio.current_time() + self._interval_s())
+        self._fresh.add(key)
+        self._wake.set()
+
+    async def serve(self) -> NoReturn:
+        """Only cancellation ends it."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._serve_changes)
+            for _ in range(limits.REPAIRS_AT_ONCE):
+                nursery.start_soon(self._serve_due)
+        raise AssertionError("unreachable: its tasks never return")
+
+    async def hand_over(self, *, budget_s: float) -> int:
+        """Before leaving: give the records to those that take our place, what is due next first.
+
+        Returns how many records all R peers but us now hold, as far as they answered in time.
+        """
+        entries = sorted(self._live_entries(), key=lambda entry: entry.seen_unix_s)
+        limiter = trio.CapacityLimiter(limits.HAND_OVERS_AT_ONCE)
+        done = 0
+
+        async def hand(entry: IndexEntry) -> None:
+            nonlocal done
+            async with limiter:
+                heirs = self._peers.closest(entry.point, self._config.replication_factor)
+                known = self._holders.get(entry.key, ())
+                kept = [await self._ensure(entry, peer) for peer in heirs if peer not in known]
+                done += all(kept)
+
+        with trio.move_on_after(budget_s):
+            async with trio.open_nursery() as nursery:
+                for entry in entries:
+                    nursery.start_soon(hand, entry)
+        return done
+
+    # --- tasks -------------------------------------------------------------------------------------
+
+    async def _serve_changes(self) -> NoReturn:
+        """Find records whose R closest have a member that lacks them: the fresh ones, and after a change
+        of the table all."""
+        scan_s = 0.0
+        while True:
+            await self._wake.wait()
+            # A scan of many records may take no more than a fraction of the time.
+            await trio.sleep(max(limits.REPAIR_BATCH_S, limits.REPAIR_SCAN_PAUSES * scan_s))
+            self._wake = trio.Event()
+            fresh, self._fresh = self._fresh, set()
+            table_changed, self._table_changed = self._table_changed, False
+            began = trio.current_time()
+            if table_changed:
+                entries = self._live_entries()
+            else:
+                found = (self._values.store.entry(key) for key in fresh)
+                entries = [entry for entry in found if entry is not None and self._applies(entry)]
+            for count, entry in enumerate(entries):
+                if count % limits.REPAIR_SCAN_SLICE == 0:
+                    await trio.lowlevel.checkpoint()
+                self._plan(entry)
+            if table_changed:
+                self._forget_gone()
+                scan_s = trio.current_time() - began
+
+    def _plan(self, entry: IndexEntry) -> None:
+        """Set when this record is next seen to: soon if somebody lacks it, else in its interval."""
+        now = trio.current_time()
+        rank, others = self._role(entry)
+        known = self._holders.setdefault(entry.key, ())
+        if rank is not None and any(peer not in known for peer in others):
+            turn_s = rank * limits.REPAIR_TURN_S
+            self._due.set(entry.key, now + turn_s + rank * self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
+            self._idle.unpark_all()
+        elif entry.key not in self._due:
+            self._due.set(entry.key, now + self._rng.uniform(0, self._interval_s()))
+
+    async def _serve_due(self) -> NoReturn:
+        while True:
+            now = trio.current_time()
+            for key in self._due.due(now, limit=1):
+                self._due.set(key, now + self._interval_s())
+                await self._repair(key)
+            next_due = self._due.next_due_unix_s()
+            with trio.move_on_at(math.inf if next_due is None else next_due):
+                await self._idle.park()
+
+    async def _repair(self, key: bytes) -> None:
+        entry = self._values.store.entry(key)
+        if entry is None or not self._applies(entry):
+            return
+        rank, others = self._role(entry)
+        if rank is None:
+            return
+        missing = [peer for peer in others if peer not in self._holders.get(key, ())]
+        if not missing:
+            # The interval's turn: the closest holder asks everyone, the others ask only that one.
+            missing = list(others) if rank == 0 else list(others[:1])
+        for peer in missing:
+            held = await self._ensure(entry, peer)
+            holders = [holder for holder in self._holders.get(key, ()) if holder != peer]
+            self._holders[key] = tuple([*holders, peer] if held else holders)
+        _, others = self._role(entry)
+        holders = [peer for peer in self._holders.get(key, ()) if peer in others]
+        self._holders[key] = tuple(holders)
+        if len(holders) < len(others):
+            self._due.set(key, trio.current_time() + limits.REPAIR_RETRY_S)
+
+    async def _ensure(self, entry: IndexEntry, peer: PeerId) -> bool:
+        """See to it that `peer` has the record, ours or a better one; whether it has."""
+        await self._spend(limits.REPAIR_QUESTION_BYTES)
+        question = Message(MessageType.GET_VALUE, entry.key)
+        try:
+            reply = await self._rpc.request(peer, question, timeout_s=self._request_timeout_s)
+        except RemoteError as error:
+            if not isinstance(error, ProtocolViolation):
+                self._peers.failed(peer, error)
+            return False
+        self._peers.answered(peer)
+        if reply.record is not None and reply.record.key == entry.key:
+            await self._spend(len(reply.record.value))
+            if await self._values.merge_reply(reply.record):
+                return True
+        stored = await self._values.store.get(entry.key)
+        if stored is None:
+            return True
+        await self._spend(2 * entry.value_bytes)
+        try:
+            await self._values.send(peer, stored)
+        except PrimeDhtError as error:
+            log.debug("repair_refused", peer=str(peer), key=entry.key.hex(), code=error.code)
+            return isinstance(error, ProtocolViolation)  # it will not have it: asking again is no use
+        self.sent += 1
+        return True
+
+    # --- inner ---------------------------------------------------------------------------------------
+
+    def _role(self, entry: IndexEntry) -> tuple[int | None, tuple[PeerId, ...]]:
+        """Return our turn among the record's R closest, None if it is not ours, and the others of them.
+
+        A node that newcomers have displaced still takes the last turn: without it, a value all of
+        whose holders were displaced at once would be known to nobody who is asked first.
+        """
+        replicas = self._config.replication_factor
+        closest = self._peers.closest(entry.point, replicas, with_self=self._values.serving)
+        own = self._peers.peer_id
+        others = tuple(peer for peer in closest if peer != own)
+        if own in closest:
+            return closest.index(own), others
+        return (replicas if entry.key in self._holders else None), others
+
+    def _applies(self, entry: IndexEntry) -> bool:
+        if entry.expires_unix_s <= self._clock.unix_now():
+            return False
+        return not (self._config.network_kind == "public" and namespace_of(entry.key) in ("pk", "ipns"))
+
+    def _live_entries(self) -> list[IndexEntry]:
+        return [entry for entry in self._values.store.entries() if self._applies(entry)]
+
+    def _on_table_change(self, peer: PeerId) -> None:
+        self._table_changed = True
+        self._wake.set()
+
+    def _forget_gone(self) -> None:
+        for key in [key for key in self._holders if self._values.store.entry(key) is None]:
+            del self._holders[key]
+            self._due.discard(key)
+
+    def _interval_s(self) -> float:
+        return self._rng.uniform(0.75, 1.0) * limits.REPLICATE_INTERVAL_S
+
+    async def _spend(self, count_bytes: int) -> None:
+        """Wait until the budget has room for `count_bytes` more."""
+        now = trio.current_time()
+        start = max(now - limits.REPAIR_BURST_S, self._budget_free_at)
+        self._budget_free_at = start + count_bytes / self._config.repair_bytes_per_s
+        if start > now:
+            await trio.sleep(start - now)

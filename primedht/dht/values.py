@@ -1,0 +1,517 @@
+"""Values: put, get, search and delete over the network, and what peers put here.
+
+A put goes to the closest serving peers, R of them, one more for each that does not take it. A get
+asks ever closer peers until the closest have answered, returns the best record that validates, and
+sends that one to those among the closest that lack it, in the background.
+
+Lives only shorten on the way: every copy carries the seconds it has left, and only the publisher's
+own put starts a new life (records/lifetimes.py).
+
+Source: DESIGN.md, "Keys, values, lifetimes"; libp2p kad-dht spec, "Value storage and retrieval".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.clock import WallClock
+from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.lookup import LookupResult, Lookups, Verdict, nearest_of
+from primedht.dht.peers import Peers
+from primedht.dht.ports import Ports, Requester
+from primedht.dht.streaming import Spawn
+from primedht.dht.value_index import quota_block
+from primedht.dht.value_store import StoredRecord, ValueStore
+from primedht.errors import (
+    InvalidKey,
+    InvalidRecord,
+    LocalError,
+    OperationTimeout,
+    PrimeDhtError,
+    ProtocolViolation,
+    QuorumNotReached,
+    RemoteError,
+    StaleRecord,
+    ValueNotFound,
+    ValueTooLarge,
+)
+from primedht.ids import PeerId
+from primedht.kad.key import key_of
+from primedht.kad.messages import Message, MessageType, Record
+from primedht.kad.query import Query
+from primedht.kad.selection import Selection
+from primedht.records import lifetimes, rfc3339
+from primedht.records.keys import KeyClass
+from primedht.records.merge import find_equivocation
+from primedht.records.open import next_writer_unix_ms
+from primedht.records.record import Content, ValidRecord, compare
+from primedht.records.validator import RecordValidator
+from primedht.results import FoundValue, PutResult, Refusal, Trace
+
+log = structlog.get_logger(__name__)
+
+Stored = Callable[[bytes, Sequence[PeerId]], None]
+"""Told of a record that is now held here, and of the peers known to hold it as well."""
+
+Renew = Callable[[ValidRecord, float], bytes | None]
+"""Signs an owned record anew for so many seconds; None if its key is not at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A validated record that a peer returned. expires_unix_s: when that copy of it ends."""
+
+    valid: ValidRecord
+    expires_unix_s: float
+
+
+class Values:
+    """The value half of one node's DHT."""
+
+    def __init__(
+        self, ports: Ports, peers: Peers, lookups: Lookups, store: ValueStore, validator: RecordValidator,
+        config: DhtConfig, *, spawn: Spawn,
+    ) -> None:  # fmt: skip
+        self._rpc = ports.rpc
+        self._clock: WallClock = ports.clock
+        self._peers = peers
+        self._lookups = lookups
+        self.store = store
+        self._validator = validator
+        self._config = config
+        self._spawn = spawn
+        self._request_timeout_s = seconds(config.request_timeout)
+        self.serving = True
+        """Whether this node is a server and so counts itself among a key's closest peers."""
+        self.on_stored: Stored = lambda key, holders: None
+        self.renew: Renew = lambda valid, ttl_s: None
+
+    # --- put -------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: bytes,
+        value: bytes,
+        *,
+        ttl_s: float | None = None,
+        min_holders: int | None = None,
+        keep: bool = True,
+        tombstone: bool = False,
+        timeout_s: float = 60.0,
+    ) -> PutResult:
+        """Store `value` under `key`; see `Dht.put_value`."""
+        now = self._clock.unix_now()
+        own_ttl_s = min(ttl_s, self._own_ttl_s(key)) if ttl_s else self._own_ttl_s(key)
+        held = await self.store.get(key)
+        record = Record(key, value, tombstone=tombstone, publisher=bytes(self._peers.peer_id))
+        if self._validator.classify(key) is KeyClass.OPEN:
+            observed = held.writer_unix_ms if held is not None else None
+            record = replace(record, writer_unix_ms=next_writer_unix_ms(observed, int(now * 1000)))
+        valid = self._validator.validate(record, now_unix_s=now, copied=False)
+        if valid.content is Content.VALUE and len(valid.payload) > self._config.value_bytes_max:
+            raise ValueTooLarge(
+                f"a value of {len(valid.payload)} bytes; one record holds {self._config.value_bytes_max}"
+            )
+        if held is not None and compare(valid, self._valid(held)) < 0:
+            raise StaleRecord("a newer record of this key is held here; the put was not sent")
+        expires = lifetimes.expires_unix_s(valid, received_unix_s=now, ttl_s=own_ttl_s, copy_ttl_s=0)
+        stored = self._stored(
+            valid,
+            expires_unix_s=expires,
+            now=now,
+            publisher=record.publisher,
+            own=keep and not tombstone,
+            republish_unix_s=now + lifetimes.republish_interval_s(own_ttl_s),
+            ttl_s=own_ttl_s,
+        )
+        return await self._publish(stored, min_holders=min_holders, timeout_s=timeout_s)
+
+    async def _publish(self, stored: StoredRecord, *, min_holders: int | None, timeout_s: float) -> PutResult:
+        """Send our own `stored` to the closest peers and keep it here if that is our part."""
+        if stored.own or self.store.entry(stored.key) is not None:
+            # Kept first: if sending fails half-way, the schedule still knows of the value.
+            await self.store.put_if_better(stored, self._better(stored))
+        began = trio.current_time()
+        found = await self._lookups.closest_peers(stored.key, timeout_s=timeout_s)
+        point = key_of(stored.key)
+        ranked = list(found.closest)
+        if self.serving:
+            ranked = nearest_of([*ranked, self._peers.peer_id], point, self._config.k_bucket_size)
+        wanted = min(min_holders or self._config.replication_factor, max(1, len(ranked)))
+        holders: list[PeerId] = []
+        refused: list[Refusal] = []
+        # A first round of as many as are wanted, then one more for each that did not take it.
+        waiting = iter(ranked or [self._peers.peer_id])
+
+        async def place() -> None:
+            for peer in waiting:
+                try:
+                    if peer == self._peers.peer_id:
+                        await self.store.put_if_better(stored, self._better(stored))
+                    else:
+                        await self.send(peer, stored)
+                except (RemoteError, LocalError) as error:
+                    refused.append(Refusal(peer, error.code))
+                else:
+                    holders.append(peer)
+                    return
+
+        with trio.move_on_after(max(1.0, timeout_s - (trio.current_time() - began))):
+            async with trio.open_nursery() as nursery:
+                for _ in range(wanted):
+                    nursery.start_soon(place)
+        holders = nearest_of(holders, point, len(holders))
+        if self.store.entry(stored.key) is not None:
+            self.on_stored(stored.key, [holder for holder in holders if holder != self._peers.peer_id])
+        result = PutResult(
+            key=stored.key,
+            holders=tuple(holders),
+            refused=tuple(refused),
+            wanted=min_holders or wanted,
+            replication_factor=self._config.replication_factor,
+            degraded=len(holders) < self._config.replication_factor,
+            sequence=stored.sequence,
+            expires_unix_s=stored.expires_unix_s,
+            trace=found.trace,
+        )
+        if len(holders) < result.wanted:
+            refusals = ", ".join(sorted({refusal.code for refusal in refused})) or "too few peers are known"
+            raise QuorumNotReached(
+                f"stored on {len(holders)} of the {result.wanted} holders wanted ({refusals})",
+                found=len(holders),
+                wanted=result.wanted,
+            )
+        return result
+
+    async def send(self, peer: PeerId, stored: StoredRecord) -> None:
+        """PUT_VALUE `stored` to `peer`. Raises `RemoteError`, or `InvalidRecord` if it ends too soon."""
+        record = self._to_wire(stored)
+        request = Message(MessageType.PUT_VALUE, stored.key, record)
+        started = trio.current_time()
+        try:
+            reply = await self._rpc.request(peer, request, timeout_s=self._request_timeout_s)
+        except ProtocolViolation:
+            raise  # most likely a refusal: everyone resets what they will not store
+        except RemoteError as error:
+            self._peers.failed(peer, error)
+            raise
+        echoed = reply.record
+        if echoed is None or echoed.key != record.key or echoed.value != record.value:
+            raise ProtocolViolation("PUT_VALUE was not answered with the record")
+        self._peers.answered(peer, rtt_s=trio.current_time() - started)
+
+    async def republish(self, key: bytes, *, timeout_s: float = 60.0) -> bool:
+        """Put our own record again with a new life; False if it is ours no more, or a newer one is out.
+
+        Raises `PrimeDhtError` when it could not be placed: try again later.
+        """
+        stored = await self.store.own_record(key)
+        if stored is None:
+            return False
+        found = await self.find(key, timeout_s=timeout_s)
+        if found is not None and compare(found.valid, self._valid(stored)) > 0:
+            await self._adopt(found)
+            log.info("republish_stopped", key=key.hex(), reason="a newer record was found")
+            return False
+        now = self._clock.unix_now()
+        valid = self._valid(stored)
+        if valid.key_class is KeyClass.PRIME:
+            signed = self.renew(valid, stored.ttl_s)
+            if signed is not None:
+                record = Record(key, signed)
+                valid = self._validator.validate(record, now_unix_s=now, copied=False)
+        renewed = self._stored(
+            valid,
+            expires_unix_s=lifetimes.expires_unix_s(
+                valid, received_unix_s=now, ttl_s=stored.ttl_s, copy_ttl_s=0
+            ),
+            now=now,
+            publisher=stored.publisher,
+            own=True,
+            republish_unix_s=now + lifetimes.republish_interval_s(stored.ttl_s),
+            ttl_s=stored.ttl_s,
+        )
+        await self._publish(renewed, min_holders=1, timeout_s=timeout_s)
+        return True
+
+    # --- get -------------------------------------------------------------------------------------
+
+    async def get(
+        self,
+        key: bytes,
+        *,
+        quorum: int = 0,
+        timeout_s: float = 60.0,
+        improved: Callable[[FoundValue], None] = lambda found: None,
+    ) -> FoundValue:
+        """Return the best value of `key`; see `Dht.get_value`. `improved`: told of each better one."""
+
+        def on_better(found: _Found, selection: Selection[_Found]) -> None:
+            if found.valid.content is not Content.TOMBSTONE:
+                improved(self._to_result(found, selection.holders, None))
+
+        selection, result = await self._collect(key, quorum, timeout_s, on_better)
+        best = selection.best
+        if best is None:
+            if result.trace.stopped == "timeout":
+                raise OperationTimeout(f"no value of key {key.hex()} within {timeout_s:g} s")
+            raise ValueNotFound(f"no peer has an acceptable value for key {key.hex()}")
+        self._spawn_correction(selection, best, result.closest)
+        if best.valid.content is Content.TOMBSTONE:
+            raise ValueNotFound(f"the value of key {key.hex()} was deleted")
+        if len(selection.holders) < quorum:
+            raise QuorumNotReached(
+                f"{len(selection.holders)} of {quorum} acceptable records for key {key.hex()}",
+                found=len(selection.holders),
+                wanted=quorum,
+                best=best.valid.payload,
+            )
+        return self._to_result(best, selection.holders, result)
+
+    async def find(self, key: bytes, *, timeout_s: float) -> _Found | None:
+        """Return the best record that the network has for `key`, a tombstone included, or None."""
+        selection, _ = await self._collect(key, 0, timeout_s, lambda found, selection: None, local=False)
+        return selection.best
+
+    async def _collect(
+        self,
+        key: bytes,
+        quorum: int,
+        timeout_s: float,
+        improved: Callable[[_Found, Selection[_Found]], None],
+        *,
+        local: bool = True,
+    ) -> tuple[Selection[_Found], LookupResult]:
+        """Ask for `key` until the closest peers have answered, or as many as `quorum` agree."""
+        key_class = self._validator.classify(key)
+        settles = 1 if key_class is KeyClass.PK else quorum if quorum > 1 else None
+        selection: Selection[_Found] = Selection(_better_found, enough_holders=settles)
+
+        def take(peer: PeerId, found: _Found) -> None:
+            before = selection.best
+            if before is not None:
+                self._report_equivocation(before.valid, found.valid)
+            if selection.on_record(peer, found):
+                improved(found, selection)
+
+        held = await self.store.get(key) if local else None
+        if held is not None:
+            take(self._peers.peer_id, _Found(self._valid(held), held.expires_unix_s))
+
+        def judge(peer: PeerId, reply: Message) -> Verdict:
+            record = reply.record
+            if record is not None and record.key != key:
+                raise ProtocolViolation("the record returned is of another key")
+            found = None if record is None else self._acceptable(record)
+            if found is None:
+                selection.on_no_record(peer)
+                return "nothing"
+            take(peer, found)
+            return "value"
+
+        def enough(query: Query) -> bool:
+            if selection.enough:
+                return True
+            return selection.best is not None and query.converged and len(selection.holders) >= quorum
+
+        if selection.enough:
+            return selection, LookupResult((), Trace(key, (), "enough", 0.0))
+        request = Message(MessageType.GET_VALUE, key)
+        result = await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+        return selection, result
+
+    # --- inbound -----------------------------------------------------------------------------------
+
+    async def receive(self, requester: Requester, record: Record) -> None:
+        """Store what a peer puts here. Raises `PrimeDhtError` for what may not be stored: reset."""
+        now = self._clock.unix_now()
+        renews = lifetimes.from_writer(
+            copy_ttl_s=record.ttl_s, publisher=record.publisher, sender=bytes(requester.peer)
+        )
+        valid = self._validator.validate(record, now_unix_s=now, copied=not renews)
+        stored = self._stored(
+            valid,
+            expires_unix_s=lifetimes.expires_unix_s(
+                valid, received_unix_s=now, ttl_s=self._own_ttl_s(record.key), copy_ttl_s=record.ttl_s
+            ),
+            now=now,
+            publisher=record.publisher,
+            source=bytes(requester.peer),
+            ip_block=quota_block(requester.ip),
+        )
+        await self.store.put_if_better(stored, self._better(stored, valid), renews=renews)
+        self.on_stored(record.key, (requester.peer,))
+
+    async def held(self, key: bytes) -> Record | None:
+        """Return what GET_VALUE answers: the unexpired record as it travels, or None.
+
+        Raises `InvalidKey` for keys that this network does not take.
+        """
+        self._validator.classify(key)
+        stored = await self.store.get(key)
+        if stored is None:
+            return None
+        try:
+            self._valid(stored)
+            return self._to_wire(stored)
+        except (InvalidRecord, InvalidKey, ValueTooLarge):
+            return None  # validated again on serving: what has become invalid since is not passed on
+
+    async def merge_reply(self, record: Record) -> bool:
+        """Keep a better record that a fellow holder returned; whether it, or an equal one, is held now."""
+        found = self._acceptable(record)
+        if found is None:
+            return False
+        return await self._adopt(found)
+
+    # --- inner ---------------------------------------------------------------------------------------
+
+    def _own_ttl_s(self, key: bytes) -> float:
+        """How long this node keeps a record of `key`, unless its writer or a copy's ttl says less."""
+        if self._validator.classify(key) in (KeyClass.PK, KeyClass.IPNS):
+            return limits.RECORD_AGE_S_MAX
+        return seconds(self._config.ttl)
+
+    def _acceptable(self, record: Record) -> _Found | None:
+        """Validate a record from a reply; None if it is not acceptable."""
+        now = self._clock.unix_now()
+        try:
+            valid = self._validator.validate(record, now_unix_s=now, copied=True)
+        except (InvalidRecord, InvalidKey, ValueTooLarge) as error:
+            log.debug("record_rejected", key=record.key.hex(), code=error.code)
+            return None
+        expires = lifetimes.expires_unix_s(
+            valid,
+            received_unix_s=now,
+            ttl_s=self._own_ttl_s(record.key),
+            copy_ttl_s=record.ttl_s,
+            stamped_at=record.time_received,
+        )
+        return _Found(valid, expires) if expires > now else None
+
+    async def _adopt(self, found: _Found) -> bool:
+        """Store a copy of `found` in the place of what is held, if it is better."""
+        stored = self._stored(found.valid, expires_unix_s=found.expires_unix_s, now=self._clock.unix_now())
+        try:
+            await self.store.put_if_better(stored, self._better(stored, found.valid), renews=False)
+        except StaleRecord:
+            return False
+        except LocalError as error:
+            log.warning("copy_not_kept", key=stored.key.hex(), code=error.code)
+            return False
+        return True
+
+    def _stored(
+        self, valid: ValidRecord, *, expires_unix_s: float, now: float, publisher: bytes = b"",
+        source: bytes = b"", ip_block: str = "", own: bool = False, republish_unix_s: float = 0.0,
+        ttl_s: float = 0.0,
+    ) -> StoredRecord:  # fmt: skip
+        return StoredRecord(
+            key=valid.key,
+            value=valid.value,
+            received_unix_s=now,
+            expires_unix_s=expires_unix_s,
+            writer_unix_ms=valid.writer_unix_ms,
+            sequence=valid.sequence if valid.key_class is KeyClass.PRIME else None,
+            publisher=publisher,
+            tombstone=valid.content is Content.TOMBSTONE,
+            source=source,
+            ip_block=ip_block,
+            own=own,
+            republish_unix_s=republish_unix_s if own else 0.0,
+            ttl_s=ttl_s if own else 0.0,
+        )
+
+    def _valid(self, stored: StoredRecord) -> ValidRecord:
+        """Validate a held record again. Raises what the validator raises."""
+        record = Record(
+            stored.key,
+            stored.value,
+            writer_unix_ms=stored.writer_unix_ms or 0,
+            tombstone=stored.tombstone and stored.writer_unix_ms is not None,
+        )
+        return self._validator.validate(record, now_unix_s=self._clock.unix_now(), copied=True)
+
+    def _better(
+        self, stored: StoredRecord, valid: ValidRecord | None = None
+    ) -> Callable[[StoredRecord | None], bool]:
+        def better(held: StoredRecord | None) -> bool:
+            if held is None:
+                return True
+            offered = valid or self._valid(stored)
+            try:
+                known = self._valid(held)
+            except (InvalidRecord, InvalidKey, ValueTooLarge):
+                return True
+            self._report_equivocation(known, offered)
+            return compare(offered, known) > 0
+
+        return better
+
+    def _to_wire(self, stored: StoredRecord) -> Record:
+        ttl_s = lifetimes.ttl_left_s(stored.expires_unix_s, self._clock.unix_now())
+        if not ttl_s:
+            raise InvalidRecord("the record is about to expire")
+        return Record(
+            key=stored.key,
+            value=stored.value,
+            time_received=rfc3339.format_unix_ns(int(self._clock.unix_now() * 1e9)),
+            publisher=stored.publisher,
+            ttl_s=ttl_s,
+            writer_unix_ms=stored.writer_unix_ms or 0,
+            tombstone=stored.tombstone and stored.writer_unix_ms is not None,
+        )
+
+    def _to_result(self, found: _Found, holders: Sequence[PeerId], result: LookupResult | None) -> FoundValue:
+        valid = found.valid
+        return FoundValue(
+            key=valid.key,
+            value=valid.value,
+            payload=valid.payload,
+            authenticated=valid.authenticated,
+            sources=tuple(holders),
+            sequence=valid.sequence,
+            writer_unix_ms=valid.writer_unix_ms,
+            expires_unix_s=found.expires_unix_s,
+            trace=result.trace if result is not None else None,
+        )
+
+    def _report_equivocation(self, a: ValidRecord, b: ValidRecord) -> None:
+        evidence = find_equivocation(a, b)
+        if evidence is not None:
+            log.warning("equivocation", key=evidence.key.hex(), sequence=evidence.sequence)
+
+    def _spawn_correction(
+        self, selection: Selection[_Found], best: _Found, closest: Sequence[PeerId]
+    ) -> None:
+        """Send the best record to those of the R closest that lack it, and to whoever has a worse one."""
+        point = key_of(best.valid.key)
+        responsible = nearest_of(closest, point, self._config.replication_factor)
+        behind = dict.fromkeys((*selection.to_correct(responsible), *selection.stale))
+        cache_at = selection.to_cache(closest)
+        if cache_at is not None:
+            behind[cache_at] = None
+        stale_here = behind.pop(self._peers.peer_id, "fresh") is None
+        if not behind and not stale_here:
+            return
+
+        async def correct() -> None:
+            if stale_here:
+                await self._adopt(best)
+            stored = self._stored(best.valid, expires_unix_s=best.expires_unix_s, now=self._clock.unix_now())
+            for peer in behind:
+                try:
+                    await self.send(peer, stored)
+                except PrimeDhtError as error:
+                    log.debug("correction_failed", peer=str(peer), code=error.code)
+
+        self._spawn(correct)
+
+
+def _better_found(a: _Found, b: _Found) -> bool:
+    return compare(a.valid, b.valid) > 0

@@ -1,0 +1,195 @@
+"""One authenticated, multiplexed connection to a peer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import trio
+from libp2p.connection_types import ConnectionType
+from libp2p.network.connection.swarm_connection import SwarmConn
+from libp2p.rcmgr import Direction
+from libp2p.stream_muxer.exceptions import MuxedConnError
+from multiaddr import Multiaddr
+
+from primedht import limits
+from primedht.errors import PeerUnreachable
+from primedht.host.sockets import TcpStream
+from primedht.host.streams import Stream
+from primedht.host.supervise import PEER_FAULTS, supervised
+from primedht.ids import PeerId
+
+if TYPE_CHECKING:
+    from primedht.host.swarm import PeerSwarm
+
+
+class Connection(SwarmConn):
+    """A py-libp2p connection that accepts streams without locks, and closes without waiting.
+
+    addr: the peer's end as a binary multiaddr; for an outbound connection the address dialled.
+    protocols: what identify lists, None until it is done. identified: set when identify has ended,
+    well or not.
+    """
+
+    swarm: PeerSwarm
+
+    def __init__(
+        self,
+        muxed_conn: Any,
+        swarm: PeerSwarm,
+        *,
+        peer: PeerId,
+        socket: TcpStream,
+        addr: bytes,
+        inbound: bool,
+    ) -> None:
+        super().__init__(muxed_conn, swarm, Direction.INBOUND if inbound else Direction.OUTBOUND)
+        self.peer = peer
+        self.socket = socket
+        self.addr = addr
+        self.inbound = inbound
+        self.opened_at = trio.current_time()
+        self.protocols: frozenset[str] | None = None
+        self.agent_version = ""
+        self.identified = trio.Event()
+        self.told_generation = -1  # of our own identify message that the peer last got
+        self._streams_in = 0
+        self._streams_out = 0
+        self._lingering: deque[tuple[float, Stream]] = deque()
+        self._scope = trio.CancelScope()
+        self.set_transport_info([Multiaddr(addr)], ConnectionType.DIRECT)
+
+    @property
+    def ip(self) -> str:
+        """The peer's IP address as text."""
+        return self.socket.remote[0]
+
+    @property
+    def last_active_at(self) -> float:
+        """`trio.current_time()` when the peer was last heard."""
+        return self.socket.received_at or self.opened_at
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether nothing can be said over it any more; its streams may notice that later."""
+        return self.is_closed or self.socket.is_closed
+
+    # --- life -----------------------------------------------------------------------------------
+
+    async def run(self, serve: Callable[[Stream], Awaitable[None]]) -> None:
+        """Serve the connection until either side ends it. Handlers get a moment to end after it."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as handlers:
+                    async with trio.open_nursery() as pumps:
+                        pumps.start_soon(self._accept, handlers, serve)
+                        await supervised("connection_failed", self.muxed_conn.start, self)
+                        pumps.cancel_scope.cancel()
+                    self._mark_closed()
+                    handlers.cancel_scope.deadline = trio.current_time() + limits.HANDLER_GRACE_S
+        finally:
+            self._mark_closed()
+            with trio.CancelScope(
+                shield=True, deadline=trio.current_time() + limits.CONNECTION_CLOSE_TIMEOUT_S
+            ):
+                await supervised("connection_close_failed", self.muxed_conn.close, self)
+            self.socket.abort()
+
+    async def _accept(self, handlers: trio.Nursery, serve: Callable[[Stream], Awaitable[None]]) -> None:
+        self.event_started.set()
+        while True:
+            try:
+                muxed_stream = await self.muxed_conn.accept_stream()
+            except MuxedConnError:
+                return
+            stream = Stream(muxed_stream, self, inbound=True)
+            if self._streams_in >= limits.INBOUND_STREAMS_MAX:
+                handlers.start_soon(stream.reset)
+                continue
+            self._streams_in += 1
+            self.streams.add(stream)
+            handlers.start_soon(self._serve, stream, serve)
+
+    async def _serve(self, stream: Stream, serve: Callable[[Stream], Awaitable[None]]) -> None:
+        problem: str | None = "cancelled"
+        try:
+            problem = await supervised("stream_handler_failed", lambda: serve(stream), stream)
+        finally:
+            self._streams_in -= 1
+            with trio.CancelScope(shield=True):  # none of these waits
+                if self.is_lost:
+                    self.forget(stream)  # the end of the connection tells the peer, and tells it why
+                elif problem is None:
+                    await stream.close()
+                else:
+                    await stream.reset()
+
+    async def close(self) -> None:
+        """Begin to close; the peer is told. Returns at once (transport.md B16)."""
+        self.shut()
+
+    def shut(self) -> None:
+        """As `close`, from code that cannot wait."""
+        self._mark_closed()
+        self._scope.cancel()
+
+    def _mark_closed(self) -> None:
+        if not self.event_closed.is_set():
+            self.event_closed.set()
+            self.identified.set()
+            self.swarm.remove_conn(self)
+
+    async def _on_muxed_conn_closed(self) -> None:
+        """The muxer's hook: `run` notices by itself."""
+
+    # --- streams --------------------------------------------------------------------------------
+
+    async def new_stream(self) -> Stream:
+        """Open a stream, not yet negotiated. Raises `PeerUnreachable`."""
+        if self.is_closed:
+            raise PeerUnreachable(f"the connection to {self.peer} is closed")
+        if self._streams_out >= limits.OUTBOUND_STREAMS_MAX:
+            raise PeerUnreachable(f"{self._streams_out} streams to {self.peer} are open already")
+        await self.event_started.wait()
+        self._streams_out += 1
+        try:
+            with trio.CancelScope(shield=True):  # never waits; cut short it would leak the stream
+                muxed_stream = await self.muxed_conn.open_stream()
+        except PEER_FAULTS as error:
+            self._streams_out -= 1
+            raise PeerUnreachable(f"the connection to {self.peer} is lost: {error}") from error
+        stream = Stream(muxed_stream, self, inbound=False)
+        self.streams.add(stream)
+        return stream
+
+    def forget(self, stream: Stream) -> None:
+        """`stream` has ended."""
+        if stream in self.streams:
+            self.streams.discard(stream)
+            if not stream.inbound:
+                self._streams_out -= 1
+
+    def linger(self, stream: Stream) -> None:
+        """Our half of `stream` has ended; see to it that it does not stay for ever."""
+        if stream.peer_has_finished:
+            self.forget(stream)
+        else:
+            self._lingering.append((trio.current_time(), stream))
+
+    async def sweep(self, now: float) -> None:
+        """Forget the streams that both sides have ended; reset those that only we did, in time."""
+        for _ in range(len(self._lingering)):
+            since, stream = self._lingering.popleft()
+            if stream.peer_has_finished:
+                self.forget(stream)
+            elif now - since >= limits.STREAM_LINGER_S:
+                await stream.reset()
+            else:
+                self._lingering.append((since, stream))
+
+    def remove_stream(self, stream: Any) -> None:
+        self.forget(stream)
+
+    def __str__(self) -> str:
+        return f"{self.peer} at {self.ip}"

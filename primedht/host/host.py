@@ -1,0 +1,284 @@
+"""A libp2p host for the engine: `open_host` yields the ports of `dht.ports` over TCP, Noise, Yamux."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+import structlog
+import trio
+from libp2p.peer.id import ID
+
+from primedht import limits
+from primedht.errors import InvalidArgument, ListenFailed, PeerTimeout, PeerUnreachable, RemoteError
+from primedht.host.addresses import (
+    Addresses,
+    AddressFilter,
+    expand_listen,
+    interface_ips,
+    is_dialable,
+)
+from primedht.host.connections import HostConnections, identified
+from primedht.host.identify import IDENTIFY, IDENTIFY_PUSH, Identify
+from primedht.host.keys import load_key_pair
+from primedht.host.peer_host import PeerHost
+from primedht.host.ping import PING, serve_ping
+from primedht.host.resolve import resolve_dnsaddr
+from primedht.host.rpc import KadRpc
+from primedht.host.supervise import supervised
+from primedht.host.swarm import ConnectionLimits, PeerSwarm, make_peerstore
+from primedht.host.upgrade import build_upgrader
+from primedht.ids import PeerId
+from primedht.wire import addrs as wire
+
+log = structlog.get_logger(__name__)
+
+_SWEEP_S = 1.0
+_TRIM_SWEEPS = 10
+_DEFAULT_LIMITS = ConnectionLimits()
+
+
+def _agent_version() -> str:
+    try:
+        return f"primedht/{version('primedht')}"
+    except PackageNotFoundError:  # run from a source tree
+        return "primedht"
+
+
+@dataclass(frozen=True, slots=True)
+class HostConfig:
+    """What a host needs to know. Addresses are multiaddr texts.
+
+    listen: IP and TCP, port 0 for any. announce: replaces the addresses found by itself.
+    kad_protocol: full protocol id. prefix_is_ipfs: whether that is under /ipfs, which confines a
+    private network to private addresses; derived from `kad_protocol` when None.
+    allowed: addresses, with or without /p2p, that an operator listed (bootstrap peers); the filter
+    lets them pass.
+    """
+
+    listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101")
+    announce: tuple[str, ...] = ()
+    kad_protocol: str = "/ipfs/kad/1.0.0"
+    network_kind: Literal["private", "public"] = "private"
+    prefix_is_ipfs: bool | None = None
+    allowed: tuple[str, ...] = ()
+    connections: ConnectionLimits = _DEFAULT_LIMITS
+    address_book_peers_max: int = limits.ADDRESS_BOOK_PEERS_MAX
+    agent_version: str = field(default_factory=_agent_version)
+
+
+class Host:
+    """A running host. `rpc`, `address_book`, `connections` and `streams` are the engine's ports."""
+
+    def __init__(self, private_key: bytes, config: HostConfig, nursery: trio.Nursery) -> None:
+        key_pair = load_key_pair(private_key)
+        own_id = ID.from_pubkey(key_pair.public_key)
+        peerstore = make_peerstore()
+        peerstore.add_key_pair(own_id, key_pair)
+        is_ipfs = config.prefix_is_ipfs
+        self._config = config
+        self._nursery = nursery
+        self._announce = tuple(wire.split_peer(wire.parse(text))[0] for text in config.announce)
+        self._own_addrs = self._announce
+        self.filter = AddressFilter(
+            config.network_kind,
+            prefix_is_ipfs=config.kad_protocol.startswith("/ipfs/") if is_ipfs is None else is_ipfs,
+        )
+        for text in config.allowed:
+            self.allow(text)
+        self.swarm = PeerSwarm(own_id, peerstore, build_upgrader(key_pair), config.connections, self.filter)
+        self.address_book = Addresses(
+            self.filter,
+            lambda: self._own_addrs,
+            self.swarm.by_peer.__contains__,
+            peers_max=config.address_book_peers_max,
+        )
+        self.streams = PeerHost(self.swarm, self.address_book.own_addrs)
+        self.connections = HostConnections(self.swarm, self.streams, config.kad_protocol)
+        self.rpc = KadRpc(self.swarm, nursery, config.kad_protocol)
+        self._identify = Identify(
+            self.streams,
+            self.address_book,
+            key_pair.public_key.serialize(),
+            config.agent_version,
+            self.connections.on_identified,
+        )
+        self.connections.start(
+            self._identify, lambda addr, timeout_s: self.connect_addr(addr, timeout_s=timeout_s)
+        )
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.swarm.own_peer
+
+    @property
+    def listen_addrs(self) -> tuple[str, ...]:
+        """The addresses that we announce, as text, without /p2p."""
+        return tuple(wire.format_addr(addr) for addr in self._own_addrs)
+
+    def allow(self, addr_text: str) -> None:
+        """Let an address that an operator named pass the filter, and the peer it names.
+
+        Raises `InvalidArgument`.
+        """
+        addr, peer = wire.split_peer(wire.parse(addr_text))
+        self.filter.allow(addr, peer)
+
+    async def connect_addr(self, addr_text: str, *, timeout_s: float = limits.DIAL_TIMEOUT_S) -> PeerId:
+        """Connect to an address that an operator named and wait for identify; return the peer's id.
+
+        Without /p2p the id is the one that the peer proves in the handshake. Names are resolved.
+        Raises `InvalidArgument`, `PeerUnreachable`, `PeerTimeout` or `ProtocolViolation`.
+        """
+        self.allow(addr_text)
+        with trio.move_on_after(timeout_s):
+            return await self._connect_first(await resolve_dnsaddr(wire.parse(addr_text)))
+        raise PeerTimeout(f"no connection to {addr_text} within {timeout_s:g} s")
+
+    async def _connect_first(self, targets: Sequence[bytes]) -> PeerId:
+        """Connect to whichever peer among `targets` answers first in their order."""
+        by_peer: dict[PeerId | None, list[bytes]] = {}
+        for target in targets:
+            addr, peer = wire.split_peer(target)
+            if not is_dialable(addr):
+                continue
+            self.filter.allow(addr, peer)
+            by_peer.setdefault(peer, []).append(addr)
+        if not by_peer:
+            raise PeerUnreachable("no TCP address among " + ", ".join(map(wire.format_addr, targets)))
+        problem: RemoteError = PeerUnreachable("nobody answers")
+        for peer, addrs in by_peer.items():
+            try:
+                if peer is not None:
+                    return (await identified(await self.swarm.connect(peer, addrs, explicit=True))).peer
+                return await self._connect_anyone(addrs)
+            except RemoteError as error:
+                problem = error
+        raise problem
+
+    async def _connect_anyone(self, addrs: Sequence[bytes]) -> PeerId:
+        if self._config.network_kind == "public":
+            raise InvalidArgument("on a public network an address must end in /p2p/<peer id>")
+        problem: RemoteError = PeerUnreachable("nobody answers")
+        for addr in addrs:
+            try:
+                return (await identified(await self.swarm.dialer.dial_anyone(addr))).peer
+            except RemoteError as error:
+                problem = error
+        raise problem
+
+    def stats(self) -> dict[str, object]:
+        """Return counters for status and metrics: connections, refusals, dials, handshakes, requests."""
+        server = self.connections.kad_server
+        return {
+            "connections": self.swarm.connection_count,
+            "peers": len(self.swarm.by_peer),
+            "handshakes": len(self.swarm.handshakes),
+            "known_peers": len(self.address_book),
+            "refused_addrs": dict(self.filter.refused),
+            "swarm": dict(self.swarm.counts),
+            "inbound_handshakes": dict(self.swarm.handshakes.counts),
+            "dials": dict(self.swarm.dialer.counts),
+            "rpc": dict(self.rpc.counts),
+            "served": dict(server.counts) if server is not None else {},
+        }
+
+    # --- life -----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Listen, accept and run. Raises `ListenFailed` or `InvalidArgument`."""
+        self._bind()
+        self._refresh_own_addrs()
+        swarm, streams, identify = self.swarm, self.streams, self._identify
+        swarm.opened.append(lambda connection: self._nursery.start_soon(identify.identify, connection))
+        few = limits.IDENTIFY_STREAMS_IN_MAX
+        streams.serve(IDENTIFY, identify.serve_identify, streams_per_peer_max=few)
+        streams.serve(IDENTIFY_PUSH, identify.serve_push, streams_per_peer_max=few)
+        streams.serve(PING, serve_ping, streams_per_peer_max=limits.PING_STREAMS_IN_MAX)
+        streams.protocols_changed = identify.changed
+        swarm.start(self._nursery, self.address_book, streams.dispatch)
+        swarm.accept()
+        self._nursery.start_soon(identify.serve_pushes)
+        self._nursery.start_soon(self._serve_sweeps)
+        self._nursery.start_soon(self._serve_own_addrs)
+
+    def _bind(self) -> None:
+        for text in self._config.listen:
+            endpoint = wire.tcp_endpoint(wire.parse(text))
+            if endpoint is None:
+                raise InvalidArgument(f"cannot listen on {text}: it must be /ip4 or /ip6, then /tcp")
+            try:
+                self.swarm.bind(*endpoint)
+            except ListenFailed as error:
+                if not (endpoint[0].version == 6 and endpoint[0].is_unspecified and self.swarm.sockets):
+                    raise
+                log.warning("ipv6_unavailable", error=str(error))
+
+    def _refresh_own_addrs(self) -> bool:
+        if self._announce:
+            return False
+        found = expand_listen(self.swarm.listening(), self._config.network_kind, interface_ips())
+        changed = found != self._own_addrs
+        self._own_addrs = found
+        return changed
+
+    async def _serve_own_addrs(self) -> None:
+        while True:
+            await trio.sleep(limits.INTERFACES_POLL_S)
+            try:
+                changed = self._refresh_own_addrs()
+            except OSError as error:
+                log.warning("interfaces_unreadable", error=str(error))
+                continue
+            if changed:
+                log.info("own_addrs_changed", addrs=self.listen_addrs)
+                self._identify.changed()
+                self.connections.on_own_addrs_changed()
+
+    async def _serve_sweeps(self) -> None:
+        sweeps = 0
+        while True:
+            await trio.sleep(_SWEEP_S)
+            sweeps += 1
+            await supervised("sweep_failed", lambda: self._sweep(trio.current_time()), "host")
+            if sweeps % _TRIM_SWEEPS == 0:
+                self.swarm.trim_above_high()
+
+    async def _sweep(self, now: float) -> None:
+        await self.rpc.sweep(now)
+        for connection in self.swarm.all_connections():
+            await connection.sweep(now)
+
+    async def close(self) -> None:
+        """Stop accepting and say goodbye to all peers; takes at most `CONNECTION_CLOSE_TIMEOUT_S`."""
+        deadline = trio.current_time() + limits.CONNECTION_CLOSE_TIMEOUT_S
+        with trio.CancelScope(shield=True, deadline=deadline):
+            await self.swarm.close()
+
+
+@asynccontextmanager
+async def open_host(private_key: bytes, config: HostConfig | None = None) -> AsyncIterator[Host]:
+    """Run a host with the identity `private_key` (a serialised libp2p `PrivateKey`).
+
+    Raises `InvalidArgument` for a bad key or address, `ListenFailed` for one that cannot be used.
+    """
+    # A peer must not be able to fill the log: what py-libp2p reports per stream and frame is silenced.
+    logging.getLogger("libp2p").setLevel(logging.CRITICAL)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        try:
+            host = Host(private_key, config if config is not None else HostConfig(), nursery)
+            try:
+                host.start()
+                yield host
+            finally:
+                await host.close()
+        except Exception as error:  # noqa: BLE001 - raised below: the nursery would make it a group
+            failure = error
+        nursery.cancel_scope.cancel()
+    if failure is not None:
+        raise failure

@@ -1,0 +1,56 @@
+"""Identity keys, as libp2p's serialised `PrivateKey` messages.
+
+Source: libp2p specs, peer-ids/peer-ids.md, "Keys": an Ed25519 key is written as seed and public key,
+64 bytes. py-libp2p writes and reads the seed alone; old go versions wrote the public key twice.
+"""
+
+from __future__ import annotations
+
+from google.protobuf.message import DecodeError
+from libp2p.crypto.ed25519 import Ed25519PrivateKey, create_new_key_pair
+from libp2p.crypto.exceptions import CryptographyError
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.pb import crypto_pb2
+from libp2p.crypto.serialization import deserialize_private_key
+from nacl.exceptions import CryptoError
+
+from primedht.errors import InvalidArgument
+from primedht.ids import PeerId
+
+_SEED_BYTES = 32
+_ED25519_BYTES = (32, 64, 96)
+
+
+def generate_private_key() -> bytes:
+    """Return a new Ed25519 key as a serialised libp2p `PrivateKey`."""
+    pair = create_new_key_pair()
+    data = pair.private_key.to_bytes() + pair.public_key.to_bytes()
+    serialized: bytes = crypto_pb2.PrivateKey(
+        key_type=crypto_pb2.KeyType.Ed25519, data=data
+    ).SerializeToString()
+    return serialized
+
+
+def peer_id_of(private_key: bytes) -> PeerId:
+    """Return the id of a serialised libp2p `PrivateKey`. Raises `InvalidArgument`."""
+    return PeerId.from_public_key(load_key_pair(private_key).public_key.serialize())
+
+
+def load_key_pair(private_key: bytes) -> KeyPair:
+    """Parse a serialised libp2p `PrivateKey`. Raises `InvalidArgument`."""
+    try:
+        wire = crypto_pb2.PrivateKey.FromString(private_key)
+        if wire.key_type != crypto_pb2.KeyType.Ed25519:
+            key = deserialize_private_key(private_key)
+        elif len(wire.data) in _ED25519_BYTES:
+            key = Ed25519PrivateKey.from_bytes(wire.data[:_SEED_BYTES])
+        else:
+            raise ValueError(f"an Ed25519 key of {len(wire.data)} bytes")
+        pair = KeyPair(key, key.get_public_key())
+    except (DecodeError, CryptographyError, CryptoError, ValueError, TypeError) as error:
+        raise InvalidArgument(f"not a libp2p private key: {error}") from error
+    if len(wire.data) > _SEED_BYTES and wire.key_type == crypto_pb2.KeyType.Ed25519:
+        public = pair.public_key.to_bytes()
+        if wire.data[_SEED_BYTES : _SEED_BYTES + len(public)] != public:
+            raise InvalidArgument("not a libp2p private key: its public part does not match")
+    return pair

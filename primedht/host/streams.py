@@ -1,0 +1,268 @@
+"""Streams: one conversation of one protocol with a peer, and the ports `Streams` and `Stream`.
+
+`Stream` is a py-libp2p `NetStream` whose work is done here: no lock and no state machine per
+operation, large reads, negotiation that rides with the first data (the proposal of a single protocol
+is sent together with the first request, and the peer's agreement is taken off the first answer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import trio
+from libp2p.custom_types import TProtocol
+from libp2p.io.exceptions import IOException
+from libp2p.network.stream.exceptions import StreamEOF
+from libp2p.network.stream.exceptions import StreamReset as NetStreamReset
+from libp2p.network.stream.net_stream import NetStream, StreamState
+from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamEOF, MuxedStreamError
+
+from primedht.errors import PeerUnreachable
+from primedht.host.multistream import Proposer, Responder
+from primedht.ids import PeerId
+from primedht.wire.frames import FrameReader
+
+if TYPE_CHECKING:
+    from primedht.host.connection import Connection
+
+_MUXER_FAULTS = (
+    MuxedStreamError,
+    MuxedConnError,
+    IOException,
+    OSError,
+    trio.ClosedResourceError,
+    trio.BrokenResourceError,
+)
+_PIECE_BYTES = 32 << 10
+
+
+class StreamReset(PeerUnreachable):
+    """The peer reset the stream, or its connection was lost."""
+
+
+class Stream(NetStream):
+    """One stream. At most one task receives and one sends.
+
+    Its own methods (`receive`, `send`, `finish`, `reset`, `close`) raise `StreamReset` and
+    `ProtocolViolation`; py-libp2p's (`read`, `write`, ...) are the same with py-libp2p's errors.
+    """
+
+    def __init__(self, muxed_stream: Any, connection: Connection, *, inbound: bool) -> None:
+        super().__init__(muxed_stream, connection, None)
+        self.connection = connection
+        self.inbound = inbound
+        self._state = StreamState.OPEN
+        self._head = b""  # negotiation bytes that go out with the first data
+        self._proposer: Proposer | None = None
+        self._unread = b""
+        self._ended = False  # the peer's half is closed
+        self._finished = False  # ours is
+        self._reset = False
+
+    @property
+    def peer(self) -> PeerId:
+        return self.connection.peer
+
+    def __str__(self) -> str:
+        return f"{self.protocol_id or 'new stream'} with {self.connection}"
+
+    # --- negotiation ----------------------------------------------------------------------------
+
+    def propose(self, protocol: str) -> None:
+        """Propose `protocol` with the first data; a refusal shows in the first `receive`."""
+        self._proposer = Proposer((protocol,))
+        self._head = self._proposer.opening()
+        self.set_protocol(TProtocol(protocol))
+
+    async def negotiate(self, protocols: Sequence[str]) -> str:
+        """Agree on one of `protocols` before anything else. Raises `ProtocolRefused`."""
+        proposer = Proposer(protocols)
+        await self._send(proposer.opening())
+        while proposer.protocol is None:
+            out = proposer.feed(await self._receive_for_negotiation())
+            if out:
+                await self._send(out)
+        self._unread = proposer.rest()
+        self.set_protocol(TProtocol(proposer.protocol))
+        return proposer.protocol
+
+    async def answer(self, supports: Callable[[str], bool]) -> str:
+        """Take the peer's first proposal that is supported."""
+        responder = Responder(supports)
+        while responder.protocol is None:
+            out = responder.feed(await self._receive_for_negotiation())
+            if out:
+                await self._send(out)
+        self._unread = responder.rest()
+        self.set_protocol(TProtocol(responder.protocol))
+        return responder.protocol
+
+    async def _receive_for_negotiation(self) -> bytes:
+        data = await self._receive()
+        if not data:
+            raise StreamReset("the stream ended before a protocol was agreed on")
+        return data
+
+    # --- data -----------------------------------------------------------------------------------
+
+    async def receive(self) -> bytes:
+        """Return what has arrived, at least one byte; b"" once the peer has finished."""
+        if self._head:
+            head, self._head = self._head, b""
+            await self._send(head)
+        if self._unread:
+            data, self._unread = self._unread, b""
+            return data
+        while self._proposer is not None:
+            self._proposer.feed(await self._receive_for_negotiation())
+            if self._proposer.protocol is not None:
+                data = self._proposer.rest()
+                self._proposer = None
+                if data:
+                    return data
+        return await self._receive()
+
+    async def receive_frame(self, reader: FrameReader) -> bytes | None:
+        """Return the next frame, or None when the peer has finished between two frames.
+
+        Raises `StreamReset` for an end inside a frame, `ProtocolViolation` for an oversized one.
+        """
+        while (frame := reader.next_frame()) is None:
+            data = await self.receive()
+            if not data:
+                if reader.buffered_bytes:
+                    raise StreamReset("the stream ended inside a message")
+                return None
+            reader.feed(data)
+        return frame
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`, as fast as the peer reads. A cancelled send leaves a useless stream."""
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        await self._send(data)
+
+    async def _receive(self) -> bytes:
+        if self._reset:
+            raise StreamReset("the stream is reset")
+        try:
+            data: bytes = await self.muxed_stream.read(None)
+        except MuxedStreamEOF:
+            if self.connection.socket.is_closed:
+                raise StreamReset("the connection is closed") from None
+            self._ended = True
+            return b""
+        except _MUXER_FAULTS as error:
+            raise StreamReset(f"the stream is reset: {error}") from error
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        if self._reset or self._finished:
+            raise StreamReset("the stream is closed")
+        try:
+            for start in range(0, len(data), _PIECE_BYTES):
+                await self.connection.socket.drain()
+                await self.muxed_stream.write(data[start : start + _PIECE_BYTES])
+        except _MUXER_FAULTS as error:
+            raise StreamReset(f"the stream is reset: {error}") from error
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    @property
+    def peer_has_finished(self) -> bool:
+        """Whether the peer's end, or a reset, has arrived, even behind bytes that nobody read yet."""
+        muxed: Any = self.muxed_stream
+        return self._ended or bool(muxed.recv_closed or muxed.closed)
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether another request may be sent: open both ways, and nothing unread lies in it."""
+        return not (
+            self._finished
+            or self._reset
+            or self._unread
+            or self.connection.is_closed
+            or self.peer_has_finished
+        )
+
+    async def finish(self) -> None:
+        """Half-close: say that nothing more will be sent."""
+        if self._finished or self._reset:
+            return
+        if self._head:
+            await self.send(b"")
+        self._finished = True
+        with trio.CancelScope(shield=True):  # never waits: the socket's writes do not
+            try:
+                await self.muxed_stream.close()
+            except _MUXER_FAULTS as error:
+                raise StreamReset(f"the stream is reset: {error}") from error
+        self._state = StreamState.CLOSE_WRITE
+
+    async def reset(self) -> None:
+        """End the stream at once in both directions. Never fails, may be called at any time."""
+        if not self._reset:
+            self._reset = True
+            self._head = b""
+            # The connection may be gone, and the stream with it.
+            with trio.CancelScope(shield=True), suppress(*_MUXER_FAULTS):
+                await self.muxed_stream.reset()
+        self._state = StreamState.RESET
+        self.connection.forget(self)
+
+    async def close(self) -> None:
+        """End our half; the stream is reset if the peer does not end its own soon."""
+        if self._reset:
+            return
+        try:
+            await self.finish()
+        except StreamReset:
+            await self.reset()
+            return
+        self._state = StreamState.CLOSE_BOTH
+        self.connection.linger(self)
+
+    # --- py-libp2p's interface ------------------------------------------------------------------
+
+    async def read(self, n: int | None = None) -> bytes:
+        """As `NetStream.read`: up to `n` bytes; raises `StreamEOF` at the end."""
+        if n == 0:
+            return b""
+        try:
+            data = await self.receive()
+        except StreamReset as error:
+            raise NetStreamReset(str(error)) from error
+        if not data:
+            raise StreamEOF
+        if n is not None and 0 <= n < len(data):
+            data, self._unread = data[:n], data[n:]
+        return data
+
+    async def write(self, data: bytes) -> None:
+        try:
+            await self.send(data)
+        except StreamReset as error:
+            raise NetStreamReset(str(error)) from error
+
+    async def close_write(self) -> None:
+        await self.finish()
+
+    async def close_read(self) -> None:
+        """Nothing to do: muxers have no such message."""
+
+    async def remove(self) -> None:
+        self.connection.forget(self)
+
+    @property
+    async def state(self) -> StreamState:
+        return self._state
+
+    async def set_state(self, state: StreamState) -> None:
+        self._state = state
+
+
+StreamHandler = Callable[[Stream], Awaitable[None]]
+"""Serves one inbound stream; the stream is closed when it returns and reset when it raises."""

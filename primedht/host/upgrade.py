@@ -1,0 +1,78 @@
+"""From a socket to a multiplexed connection: Noise, then Yamux, and nothing else.
+
+The seam for other implementations of either: `build_upgrader` takes the two tables that py-libp2p's
+`TransportUpgrader` takes, and `_Muxers` honours its table (py-libp2p's own hard-codes its Yamux,
+stream_muxer/muxer_multistream.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from libp2p.abc import IMuxedConn, IRawConnection, ISecureConn, ISecureTransport
+from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
+from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
+from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.security_multistream import SecurityMultistream
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux.yamux import Yamux
+from libp2p.transport.upgrader import TransportUpgrader
+
+from primedht.errors import ProtocolViolation
+from primedht.host.multistream import ByteConnection, Proposer, Responder, negotiate
+
+NOISE = TProtocol("/noise")
+YAMUX = TProtocol("/yamux/1.0.0")
+
+
+async def _select(conn: Any, protocols: Mapping[TProtocol, Any], is_initiator: bool) -> TProtocol:
+    stream: ByteConnection = conn
+    if is_initiator:
+        proposer = Proposer([str(protocol) for protocol in protocols])
+        return TProtocol(await negotiate(stream, proposer, proposer.opening()))
+    return TProtocol(await negotiate(stream, Responder(lambda name: name in protocols)))
+
+
+class _Securities(SecurityMultistream):
+    async def select_transport_and_protocol(
+        self, conn: IRawConnection, is_initiator: bool
+    ) -> tuple[TProtocol, ISecureTransport]:
+        protocol = await _select(conn, self.transports, is_initiator)
+        return protocol, self.transports[protocol]
+
+
+class _Muxers(MuxerMultistream):
+    async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
+        protocol = await _select(conn, self.transports, conn.is_initiator)
+        muxed: IMuxedConn = self.transports[protocol](conn, peer_id)
+        return self._annotate_connection(muxed, conn, protocol)
+
+
+class Upgrader(TransportUpgrader):
+    """`TransportUpgrader` with our negotiation; `peer_id` None accepts whoever answers a dial."""
+
+    def __init__(self, securities: Mapping[TProtocol, Any], muxers: Mapping[TProtocol, Any]) -> None:
+        super().__init__({}, {})
+        self.security_multistream = _Securities(securities)
+        self.muxer_multistream = _Muxers(muxers)
+
+    async def upgrade_security(
+        self, raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None = None
+    ) -> ISecureConn:
+        """Raises `ProtocolViolation` for the wrong peer, and whatever the handshake raises."""
+        if not is_initiator:
+            return await self.security_multistream.secure_inbound(raw_conn)
+        # None reaches the handshake, which then checks the signature but no id.
+        secure = await self.security_multistream.secure_outbound(raw_conn, peer_id)  # type: ignore[arg-type]
+        if peer_id is not None and secure.get_remote_peer() != peer_id:
+            raise ProtocolViolation(f"{secure.get_remote_peer()} answers in place of {peer_id}")
+        return secure
+
+
+def build_upgrader(key_pair: KeyPair) -> Upgrader:
+    """Return the upgrader of a node with this identity."""
+    noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)
+    return Upgrader({NOISE: noise}, {YAMUX: Yamux})

@@ -1,0 +1,460 @@
+"""A node: identity, store, host and DHT as one object, with the operations that programs use.
+
+    async with open_node(bootstrap=["/ip4/127.0.0.1/tcp/4101"]) as node:
+        await node.put("model_weights_v1", b"...")
+        print(await node.get("model_weights_v1"))
+
+The daemon embeds exactly this. `Dht` below it stores records as given; `Node` adds signing and text
+keys on top.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.cids import multihash_of, parse_cid
+from primedht.clock import SystemClock
+from primedht.config import Config, NodeConfig
+from primedht.datadir import DataDir, open_data_dir
+from primedht.dht.config import DhtConfig, Duration, seconds
+from primedht.dht.dht import Dht, Discovery, open_dht
+from primedht.dht.ports import Ports
+from primedht.errors import (
+    InvalidKey,
+    NotPermitted,
+    PeerNotFound,
+    PrimeDhtError,
+    ValueNotFound,
+    ValueTooLarge,
+)
+from primedht.host.host import Host, HostConfig, open_host
+from primedht.host.swarm import ConnectionLimits
+from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
+from primedht.keys import PrivateKey
+from primedht.keystore import Keystore
+from primedht.records.keys import KeyClass, parse_key_text, parse_prime_key
+from primedht.records.record import Content, ValidRecord
+from primedht.records.signed import Envelope, next_sequence, sign_envelope
+from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult
+from primedht.stores.backends import open_backend
+from primedht.stores.kv import KeyValue
+from primedht.tasks import open_background_nursery
+
+log = structlog.get_logger(__name__)
+
+Key = bytes | str
+T = TypeVar("T", PutResult, FoundValue)
+
+
+@dataclass(frozen=True, slots=True)
+class ItemResult:
+    """One item of `put_many` or `get_many`: its result or the error that it met."""
+
+    key: Key
+    result: PutResult | FoundValue | None
+    error: PrimeDhtError | None
+
+
+class Node:
+    """A running node. Made by `open_node`; used from tasks of the same event loop.
+
+    `str` keys are UTF-8 text as the CLI takes it (`/pk/<peer id>`, `/ipns/<name>`, `0x...`); bytes
+    are wire keys. Durations are seconds or timedelta. Errors are those of `primedht.errors`.
+    """
+
+    def __init__(
+        self, config: Config, dht: Dht, host: Host, identity: PrivateKey, keystore: Keystore | None,
+        store: KeyValue,
+    ) -> None:  # fmt: skip
+        self.config = config
+        self.dht = dht
+        self.host = host
+        self._identity = identity
+        self._keystore = keystore
+        self._store = store
+        self._clock = SystemClock()
+        self._started_at = trio.current_time()
+        dht.values.renew = self._renew
+
+    # --- what is there -----------------------------------------------------------------------------
+
+    @property
+    def peer_id(self) -> PeerId:
+        return self.dht.peer_id
+
+    @property
+    def addrs(self) -> list[str]:
+        """The addresses to give to others, each ending in `/p2p/<our id>`."""
+        return [f"{addr}/p2p/{self.peer_id}" for addr in self.host.listen_addrs]
+
+    @property
+    def discovery(self) -> Discovery:
+        return self.dht.discovery
+
+    def own_addrs(self) -> tuple[bytes, ...]:
+        """Return the announced addresses in binary, without `/p2p`."""
+        return self.host.address_book.own_addrs()
+
+    def peers(self) -> list[DiscoveredPeer]:
+        """Return the peers met so far, those of the routing table first."""
+        return self.discovery.get_peers()
+
+    def connected_peers(self) -> list[PeerInfo]:
+        """Return the peers connected now, with their known addresses."""
+        return [self.dht.peers.info(peer) for peer in self.host.connections.connected()]
+
+    # --- values --------------------------------------------------------------------------------------
+
+    async def put(
+        self,
+        key: Key,
+        value: bytes,
+        *,
+        ttl: Duration | None = None,
+        min_holders: int | None = None,
+        once: bool = False,
+        timeout: Duration = 60,
+    ) -> PutResult:
+        """Store `value` under `key` on the R closest peers and keep it alive until `delete`.
+
+        A `/prime` key is signed with the key of its owner: this node's, or one of its keystore.
+
+        Args:
+            ttl: life of an open or owned value; default the configuration's.
+            min_holders: acceptances that make a success; default R, or as many peers as there are.
+            once: do not put it again before it expires.
+        Raises:
+            InvalidKey, InvalidRecord, ValueTooLarge, StaleRecord, NotPermitted: nothing was sent.
+            QuorumNotReached: fewer than `min_holders` took it.
+        """
+        wire_key = _wire_key(key)
+        ttl_s = None if ttl is None else seconds(ttl)
+        inline_bytes_max = self.config.records.inline_bytes_max
+        if len(value) > inline_bytes_max:
+            raise ValueTooLarge(
+                f"a value of {len(value)} bytes; up to {inline_bytes_max} are stored inline "
+                "(records.inline_bytes_max)"
+            )
+        if self.dht.classify(wire_key) is KeyClass.PRIME:
+            value = await self._sign(wire_key, Content.VALUE, value, ttl_s or seconds(self.dht.config.ttl))
+        return await self.dht.put_value(
+            wire_key,
+            value,
+            ttl_s=ttl_s,
+            min_holders=min_holders,
+            keep=not once,
+            timeout_s=seconds(timeout),
+        )
+
+    async def get(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None:
+        """Return the best value of `key`, or None if there is none. Raises as `get_record` otherwise."""
+        try:
+            return (await self.get_record(key, quorum=quorum, timeout=timeout)).value
+        except ValueNotFound:
+            return None
+
+    async def get_record(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> FoundValue:
+        """Return the best value of `key`, without its envelope, and what is known about it.
+
+        quorum: peers that must have returned that very record, this node included.
+        Raises: `InvalidKey`, `ValueNotFound`, `QuorumNotReached`, `OperationTimeout`.
+        """
+        found = await self.dht.get_value(_wire_key(key), quorum=quorum, timeout_s=seconds(timeout))
+        return replace(found, value=found.payload)
+
+    async def delete(self, key: Key, *, timeout: Duration = 60) -> PutResult:
+        """Delete the value of `key`: its holders remember that until no copy can be left."""
+        wire_key = _wire_key(key)
+        key_class = self.dht.classify(wire_key)
+        if key_class in (KeyClass.PK, KeyClass.IPNS):
+            raise NotPermitted("/pk and /ipns records cannot be deleted; they expire")
+        tombstone = b""
+        if key_class is KeyClass.PRIME:
+            tombstone = await self._sign(wire_key, Content.TOMBSTONE, b"", limits.SIGNED_LIFETIME_S_MAX)
+        return await self.dht.delete_value(wire_key, tombstone, timeout_s=seconds(timeout))
+
+    async def put_many(
+        self, items: Mapping[Key, bytes] | Iterable[tuple[Key, bytes]], *, timeout: Duration = 60
+    ) -> list[ItemResult]:
+        """Put several values, a few at a time; one that fails stops no other."""
+        pairs = list(items.items() if isinstance(items, Mapping) else items)
+
+        async def one(index: int) -> PutResult:
+            return await self.put(*pairs[index], timeout=timeout)
+
+        return await _each([key for key, _ in pairs], one)
+
+    async def get_many(self, keys: Iterable[Key], *, timeout: Duration = 60) -> list[ItemResult]:
+        """Get several values, a few at a time; one that is missing stops no other."""
+        wanted = list(keys)
+
+        async def one(index: int) -> FoundValue:
+            return await self.get_record(wanted[index], timeout=timeout)
+
+        return await _each(wanted, one)
+
+    # --- providers -----------------------------------------------------------------------------------
+
+    async def provide(self, cid: bytes | str, *, timeout: Duration = 60) -> ProvideResult:
+        """Announce that this node has the content of `cid` (CID text or bytes), now and every 22 hours."""
+        return await self.dht.provide(_multihash(cid), timeout_s=seconds(timeout))
+
+    async def stop_providing(self, cid: bytes | str) -> bool:
+        """Stop announcing `cid`; False if it was not announced."""
+        return await self.dht.stop_providing(_multihash(cid))
+
+    def find_providers(
+        self, cid: bytes | str, *, limit: int = limits.CONTROL_PROVIDERS_DEFAULT, timeout: Duration = 60
+    ) -> AsyncIterator[PeerInfo]:
+        """Yield peers that have the content of `cid`, as they are found; at most `limit`."""
+        return self.dht.find_providers(_multihash(cid), limit=limit, timeout_s=seconds(timeout))
+
+    # --- peers ---------------------------------------------------------------------------------------
+
+    async def find_peer(self, id: PeerId | str, *, timeout: Duration = 60) -> PeerInfo:
+        """Return the addresses of a peer. Raises `PeerNotFound`."""
+        peer = id if isinstance(id, PeerId) else PeerId.from_text(id)
+        return await self.dht.find_peer(peer, timeout_s=seconds(timeout))
+
+    async def closest_peers(self, key: Key, *, timeout: Duration = 60) -> list[PeerInfo]:
+        """Return the k peers closest to `key`, closest first."""
+        found = await self.dht.closest_peers(_wire_key(key), timeout_s=seconds(timeout))
+        return [self.dht.peers.info(peer) for peer in found.closest]
+
+    async def connect(self, addr: str, *, timeout: Duration = limits.BOOTSTRAP_DIAL_S) -> PeerInfo:
+        """Connect to a multiaddr, with or without `/p2p`; return the peer."""
+        return self.dht.peers.info(await self.dht.connect(addr, timeout_s=seconds(timeout)))
+
+    async def connect_peer(
+        self, peer: PeerId, addrs: Sequence[bytes] = (), *, timeout: Duration = limits.BOOTSTRAP_DIAL_S
+    ) -> None:
+        """Connect to `peer` at `addrs` or, without any, wherever it is found."""
+        timeout_s = seconds(timeout)
+        if not addrs and not self.dht.peers.info(peer).addrs:
+            addrs = (await self.dht.find_peer(peer, timeout_s=timeout_s)).addrs
+        self.dht.peers.note_found(peer, "connect")
+        await self.host.connections.connect(peer, addrs, timeout_s=timeout_s)
+        if self.host.connections.serves_kad(peer):
+            await self.dht.peers.verify(peer)
+
+    async def disconnect(self, peer: PeerId) -> None:
+        """Close all connections to `peer`."""
+        await self.host.connections.disconnect(peer)
+
+    async def ping(self, peer: PeerId | str, *, timeout: Duration = 10) -> float:
+        """Return the round-trip time to a peer in seconds."""
+        id = peer if isinstance(peer, PeerId) else PeerId.from_text(peer)
+        if id not in self.host.connections.connected() and not self.dht.peers.info(id).addrs:
+            found = await self.dht.find_peer(id, timeout_s=seconds(timeout))
+            if not found.addrs:
+                raise PeerNotFound(f"no address of {id} is known")
+        return await self.host.connections.ping(id, timeout_s=seconds(timeout))
+
+    # --- the node itself -------------------------------------------------------------------------------
+
+    async def drain(self, budget: Duration = 3600) -> tuple[int, int]:
+        """Give the records held here to the peers that take our place; return (safe, left over)."""
+        total = len(self.dht.storage)
+        safe = await self.dht.hand_over(budget_s=seconds(budget))
+        return safe, max(0, total - safe)
+
+    def status(self) -> dict[str, object]:
+        """Return the state of the node as JSON-able values."""
+        dht = self.dht
+        values, providers = dht.storage.stats(), dht.providers.store.stats()
+        return {
+            "peer_id": str(self.peer_id),
+            "addrs": self.addrs,
+            "network": {"kind": dht.config.network_kind, "protocol": dht.config.network_id},
+            "mode": {"serving": dht.mode.serving, "reason": dht.mode.reason},
+            "uptime_s": round(trio.current_time() - self._started_at, 1),
+            "routing_table": {
+                "peers": len(dht.routing_table),
+                "bucket_sizes": dht.routing_table.bucket_sizes(),
+                "bucket_size_max": dht.config.k_bucket_size,
+                "why_empty": dht.bootstrap.why_empty(),
+            },
+            "bootstrap": [
+                {"addr": attempt.addr, "code": attempt.code, "detail": attempt.detail}
+                for attempt in dht.bootstrap.attempts.values()
+            ],
+            "storage": {
+                "backend": self.config.storage.backend,
+                "durable": getattr(self._store, "durable", self.config.node.data_dir is not None),
+                "records": values.records,
+                "bytes": values.bytes_used,
+                "by_namespace": dict(values.by_namespace),
+                "kept_alive": values.own,
+                "evicted": values.evicted,
+                "refused": values.refused,
+                "corrupt": values.corrupt,
+            },
+            "providers": {"keys": providers.keys, "records": providers.records, "provided": providers.own},
+            "repair": {"copies_sent": dht.repair.sent},
+            "host": self.host.stats(),
+        }
+
+    # --- signing ---------------------------------------------------------------------------------------
+
+    async def _sign(self, key: bytes, content: Content, payload: bytes, ttl_s: float) -> bytes:
+        """Return the signed envelope of a new record of `key`."""
+        signer = self._signer(key)
+        if signer is None:
+            owner = parse_prime_key(key).owner
+            raise NotPermitted(f"only {owner} may write this key, and its private key is not here")
+        held = await self.dht.storage.get(key)
+        stored = max(
+            (known for known in (held and held.sequence, self.dht.storage.sequence_floor(key)) if known),
+            default=None,
+        )
+        return self._envelope(signer, key, content, payload, ttl_s, stored)
+
+    def _envelope(
+        self,
+        signer: PrivateKey,
+        key: bytes,
+        content: Content,
+        payload: bytes,
+        ttl_s: float,
+        stored: int | None,
+    ) -> bytes:
+        now_unix_ms = int(self._clock.unix_now() * 1000)
+        life_ms = int(min(ttl_s, limits.SIGNED_LIFETIME_S_MAX) * 1000)
+        envelope = Envelope(
+            content=content,
+            network_id=self.dht.config.network_id,
+            sequence=next_sequence(stored, None, now_unix_ms),
+            issued_unix_ms=now_unix_ms,
+            expires_unix_ms=now_unix_ms + life_ms,
+            value=payload,
+        )
+        return sign_envelope(signer, key, envelope)
+
+    def _renew(self, valid: ValidRecord, ttl_s: float) -> bytes | None:
+        signer = self._signer(valid.key)
+        if signer is None:
+            return None
+        return self._envelope(signer, valid.key, valid.content, valid.payload, ttl_s, valid.sequence)
+
+    def _signer(self, key: bytes) -> PrivateKey | None:
+        owner = parse_prime_key(key).owner
+        if owner == self.peer_id:
+            return self._identity
+        named = {} if self._keystore is None else self._keystore.list()
+        return next((private for private in named.values() if private.peer_id == owner), None)
+
+
+@asynccontextmanager
+async def open_node(
+    config: Config | None = None,
+    *,
+    dht: DhtConfig | None = None,
+    data_dir: DataDir | Path | str | None = None,
+    bootstrap: Sequence[str] = (),
+    storage: KeyValue | None = None,
+) -> AsyncIterator[Node]:
+    """Run a node until the block is left.
+
+    Args:
+        config: everything; default a private node in memory on a free port of every interface.
+        dht: the engine's parameters, in the place of those that `config` gives.
+        data_dir: where identity and store are kept; None is `config.node.data_dir`, or in memory.
+        bootstrap: addresses to join through, beside those of `config`.
+        storage: a backend of your own, closed by you.
+    Raises: the `LocalError` that keeps it from starting.
+    """
+    if config is None:
+        config = Config(node=NodeConfig(listen=("/ip4/0.0.0.0/tcp/0",)))
+    parameters = config.to_dht_config()
+    if dht is not None:
+        parameters = dht.with_changes(network_id=config.protocol_id, network_kind=config.network.kind)
+    addrs = (*config.node.bootstrap, *bootstrap)
+    async with AsyncExitStack() as stack:
+        directory = data_dir if data_dir is not None else config.node.data_dir
+        if directory is not None and not isinstance(directory, DataDir):
+            directory = stack.enter_context(
+                open_data_dir(Path(directory), allow_network_fs=config.node.allow_network_fs)
+            )
+        identity = directory.identity() if directory is not None else PrivateKey.generate()
+        keystore = Keystore(directory.keys_path) if directory is not None else None
+        if storage is None:
+            storage = await stack.enter_async_context(
+                open_backend(
+                    config.storage.backend if directory is not None or config.storage.url else "memory",
+                    path=directory.store_path if directory is not None else None,
+                    url=config.storage.url,
+                    prefix=bytes(identity.peer_id),
+                    durable=config.storage.durable,
+                )
+            )
+        host = await stack.enter_async_context(
+            open_host(identity.serialize(), _host_config(config, parameters, addrs))
+        )
+        ports = Ports(host.rpc, host.address_book, host.connections, SystemClock(), random.SystemRandom())
+        engine = await stack.enter_async_context(open_dht(ports, storage, parameters, bootstrap=addrs))
+        if config.mdns_enabled:
+            nursery = await stack.enter_async_context(open_background_nursery())
+            nursery.start_soon(_serve_mdns, host, engine)
+        yield Node(config, engine, host, identity, keystore, storage)
+
+
+async def _serve_mdns(host: Host, dht: Dht) -> None:
+    from primedht.host.mdns import serve_mdns
+
+    def on_found(info: PeerInfo) -> None:
+        dht.peers.hear([info], how="mdns")
+
+    await serve_mdns(host, on_found)
+
+
+def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str]) -> HostConfig:
+    caps = config.limits
+    return HostConfig(
+        listen=config.node.listen,
+        announce=config.node.announce,
+        kad_protocol=dht.network_id,
+        network_kind=dht.network_kind,
+        allowed=tuple(bootstrap),
+        connections=ConnectionLimits(
+            low=caps.connections_low, high=caps.connections_high, max=caps.connections_max
+        ),
+    )
+
+
+def _wire_key(key: Key) -> bytes:
+    if isinstance(key, str):
+        return parse_key_text(key)
+    if not 0 < len(key) <= limits.RECORD_KEY_BYTES_MAX:
+        raise InvalidKey(f"a key has 1 to {limits.RECORD_KEY_BYTES_MAX} bytes, not {len(key)}")
+    return bytes(key)
+
+
+def _multihash(cid: bytes | str) -> bytes:
+    return multihash_of(parse_cid(cid) if isinstance(cid, str) else cid)
+
+
+async def _each(keys: Sequence[Key], one: Callable[[int], Awaitable[T]]) -> list[ItemResult]:
+    results: list[ItemResult | None] = [None] * len(keys)
+    indexes = iter(range(len(keys)))
+
+    async def work() -> None:
+        for index in indexes:
+            try:
+                results[index] = ItemResult(keys[index], await one(index), None)
+            except PrimeDhtError as error:
+                results[index] = ItemResult(keys[index], None, error)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(min(len(keys), limits.CONTROL_BATCH_AT_ONCE)):
+            nursery.start_soon(work)
+    return [result for result in results if result is not None]

@@ -1,0 +1,117 @@
+"""DAG-CBOR maps, as far as IPNS records need them.
+
+A general CBOR library builds dates, regular expressions, big numbers and shared references from
+what a stranger sent; DAG-CBOR has none of these, so this reader knows none of them.
+
+Source: IPLD specs, DAG-CBOR ("Strictness"); RFC 8949.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+
+from primedht import limits
+from primedht.errors import InvalidRecord
+
+_UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
+_SIMPLE_VALUES: dict[int, bool | None] = {20: False, 21: True, 22: None}
+_FLOAT64 = 27
+_TAG_CID = 42
+
+
+def encode_map(fields: Mapping[str, bytes | int]) -> bytes:
+    """Return `fields` (integers not negative) as a map in DAG-CBOR's order: by length, then bytes."""
+    out = _head(_MAP, len(fields))
+    for name, value in sorted(fields.items(), key=lambda field: (len(field[0]), field[0])):
+        out += _head(_TEXT, len(name)) + name.encode("ascii")
+        out += _head(_UINT, value) if isinstance(value, int) else _head(_BYTES, len(value)) + value
+    return out
+
+
+def decode_map(data: bytes) -> dict[str, object]:
+    """Parse one map and nothing after it. CIDs come as their bytes. Raises `InvalidRecord`."""
+    reader = _Reader(data)
+    value = reader.value(limits.CBOR_DEPTH_MAX)
+    if not isinstance(value, dict) or not reader.at_end():
+        raise InvalidRecord("the data is not one DAG-CBOR map")
+    return value
+
+
+def _head(major: int, argument: int) -> bytes:
+    if argument < 24:
+        return bytes((major << 5 | argument,))
+    for code, size in ((24, 1), (25, 2), (26, 4), (27, 8)):
+        if argument < 1 << (8 * size):
+            return bytes((major << 5 | code,)) + argument.to_bytes(size, "big")
+    raise ValueError(argument)
+
+
+class _Reader:
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def at_end(self) -> bool:
+        return self._at == len(self._data)
+
+    def value(self, depth_left: int) -> object:
+        if depth_left == 0:
+            raise InvalidRecord("the DAG-CBOR data is nested too deep")
+        initial = self._take(1)[0]
+        major, info = initial >> 5, initial & 31
+        if major == _SIMPLE:
+            if info == _FLOAT64:
+                return struct.unpack(">d", self._take(8))[0]
+            if info in _SIMPLE_VALUES:
+                return _SIMPLE_VALUES[info]
+            raise InvalidRecord("the data is not DAG-CBOR: a simple value that it does not have")
+        argument = self._argument(info)
+        if major == _UINT:
+            return argument
+        if major == _NEGATIVE:
+            return -1 - argument
+        if major == _BYTES:
+            return self._take(argument)
+        if major == _TEXT:
+            return self._text(argument)
+        if major == _ARRAY:
+            return [self.value(depth_left - 1) for _ in range(argument)]
+        if major == _MAP:
+            return self._map(argument, depth_left)
+        if argument != _TAG_CID:
+            raise InvalidRecord(f"the data is not DAG-CBOR: tag {argument}")
+        return self.value(depth_left - 1)
+
+    def _map(self, count: int, depth_left: int) -> dict[str, object]:
+        out: dict[str, object] = {}
+        for _ in range(count):
+            name = self.value(depth_left - 1)
+            if not isinstance(name, str) or name in out:
+                raise InvalidRecord("the data is not DAG-CBOR: a map's keys are distinct texts")
+            out[name] = self.value(depth_left - 1)
+        return out
+
+    def _text(self, size: int) -> str:
+        try:
+            return self._take(size).decode("utf-8")
+        except UnicodeDecodeError:
+            raise InvalidRecord("the data is not DAG-CBOR: text that is not UTF-8") from None
+
+    def _argument(self, info: int) -> int:
+        if info < 24:
+            return info
+        if info > 27:
+            raise InvalidRecord("the data is not DAG-CBOR: an indefinite length")
+        size = 1 << (info - 24)
+        argument = int.from_bytes(self._take(size), "big")
+        if argument < (24 if size == 1 else 1 << (4 * size)):
+            raise InvalidRecord("the data is not DAG-CBOR: a number in a longer form than it needs")
+        return argument
+
+    def _take(self, size: int) -> bytes:
+        taken = self._data[self._at : self._at + size]
+        if len(taken) != size:
+            raise InvalidRecord("the DAG-CBOR data is cut short")
+        self._at += size
+        return taken
