@@ -127,12 +127,6 @@ class ListenFailed(LocalError):
     code: ClassVar[str] = "listen_failed"
 
 
-class StoreNewer(LocalError):
-    """A newer PrimeDHT wrote the stored data; this one does not know how to read it."""
-
-    code: ClassVar[str] = "store_newer"
-
-
 class StoreNotDurable(LocalError):
     """The backend would acknowledge what a crash can lose, and that was not agreed to."""
 

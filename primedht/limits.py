@@ -44,11 +44,12 @@ REDIS_TIMEOUT_S = 10.0  # ours: one call, or a connection's greeting
 REDIS_RETRY_S = 0.5  # ours: between attempts to reach a server that is away
 PROVIDER_FLUSH_S = 1.0  # ours: how long what peers announced may be in memory only
 PROVIDERS_UNFLUSHED_MAX = 200_000  # ours: changes that wait while the store is away
-SEQUENCE_FLOORS_MAX = 200_000  # ours: as many as records; about 250 bytes of memory each
+VERSION_FLOORS_MAX = 200_000  # ours: as many as records; about 250 bytes of memory each
 
 # --- lookups ---------------------------------------------------------------------------------------
 RESILIENCY = 3  # beta; go-libp2p-kad-dht, amino/defaults.go
 QUERY_PEERS_PER_REPLY_FACTOR = 2  # go-libp2p-kad-dht, query.go: at most 2k peers of one reply are used
+QUERY_SEEDS_FACTOR = 3  # ours: go seeds with k; with more, many dead seeds at once end no lookup early
 QUERY_PEERS_MAX = 1000  # ours: peers held by one query; an honest one meets k times its hops, some 200
 
 # --- routing table ----------------------------------------------------------------------------------
@@ -103,8 +104,12 @@ DEPARTED_PEERS_MAX = 256  # ours: peers that failed and are tried again
 DEPARTED_PAUSE_S = 5.0  # ours: first pause before a failed peer is tried again; doubles
 DEPARTED_PAUSE_S_MAX = 600.0  # ours
 DEPARTED_ATTEMPTS_MAX = 24  # ours: about three hours
+PASSED_OVER_S = 600.0  # ours: a peer that answered and found its bucket full is left alone so long
+PASSED_OVER_PEERS_MAX = 1024  # ours: such peers remembered
 SLOW_AFTER_S = 1.0  # ours: a lookup's patience with a peer of unknown round-trip time
 SLOW_AFTER_S_MIN = 0.25  # ours: no less, however near the peer
+SLOW_DIAL_S = 3.0  # ours: as above, for one to be dialled first, while no dial has been measured
+SLOW_AFTER_DIALS = 2.0  # ours: as above, in measured dials
 SLOW_AFTER_RTTS = 4.0  # ours: patience in measured round-trip times
 
 # --- host: connections ------------------------------------------------------------------------------
@@ -138,6 +143,8 @@ KAD_STREAMS_OUT_MAX = 8  # ours: requests to one peer at once
 KAD_STREAM_IDLE_S = 8.0  # js-libp2p aborts a stream that is idle for 10 s (kad-dht, rpc/index.ts)
 KAD_STREAMS_IN_MAX = 64  # ours: of one peer; twice rust's 32 (kad/src/handler.rs)
 KAD_REQUESTS_IN_MAX = 256  # ours: being answered at once, of all peers
+KAD_IN_BYTES_PER_PEER_MAX = 16 << 20  # ours: requests and replies of one peer in memory at once
+KAD_IN_BYTES_MAX = 128 << 20  # ours: the same, of all peers
 KAD_ANSWER_TIMEOUT_S = 30.0  # ours: one inbound request, its reply sent
 PING_STREAMS_IN_MAX = 4  # ours: of one peer; go allows 2
 
@@ -186,3 +193,4 @@ REPUBLISH_RETRY_S = 60.0  # ours: before a republish that failed is tried again
 REPUBLISH_TICK_S = 60.0  # ours: the longest time before due republishes are looked for
 REPROVIDES_AT_ONCE = 16  # ours: keys taken from the schedule at a time
 STOP_TIMEOUT_S = 2.0  # ours: the engine's last writes when it is closed
+MDNS_NAMES_MAX = 256  # ours: announcements heard and not yet looked at

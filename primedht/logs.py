@@ -40,6 +40,18 @@ def configure_logs(
     logging.getLogger("libp2p").setLevel(number if level == "debug" else logging.CRITICAL)
 
 
+def quieten_unconfigured() -> None:
+    """For embedding: unless the program has configured structlog, log warnings only, to standard error.
+
+    Its own default prints everything to standard output, which belongs to the program.
+    """
+    if not structlog.is_configured():
+        structlog.configure(
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=structlog.WriteLoggerFactory(file=cast("TextIO", _BestEffort(sys.stderr))),
+        )
+
+
 def _renderers(format: Literal["console", "json"], environ: Mapping[str, str]) -> list[Processor]:
     if format == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

@@ -42,6 +42,7 @@ from primedht.ids import PeerId
 from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
+from primedht.logs import quieten_unconfigured
 from primedht.records.keys import KeyClass, parse_key_text, parse_prime_key
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
@@ -74,7 +75,7 @@ class Node:
 
     def __init__(
         self, config: Config, dht: Dht, host: Host, identity: PrivateKey, keystore: Keystore | None,
-        store: KeyValue,
+        store: KeyValue, backend: str,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
@@ -82,6 +83,7 @@ class Node:
         self._identity = identity
         self._keystore = keystore
         self._store = store
+        self._backend = backend
         self._clock = SystemClock()
         self._started_at = trio.current_time()
         dht.values.renew = self._renew
@@ -146,7 +148,7 @@ class Node:
                 "(records.inline_bytes_max)"
             )
         if self.dht.classify(wire_key) is KeyClass.PRIME:
-            value = await self._sign(wire_key, Content.VALUE, value, ttl_s or seconds(self.dht.config.ttl))
+            value = self._sign(wire_key, Content.VALUE, value, ttl_s or seconds(self.dht.config.ttl))
         return await self.dht.put_value(
             wire_key,
             value,
@@ -180,7 +182,7 @@ class Node:
             raise NotPermitted("/pk and /ipns records cannot be deleted; they expire")
         tombstone = b""
         if key_class is KeyClass.PRIME:
-            tombstone = await self._sign(wire_key, Content.TOMBSTONE, b"", limits.SIGNED_LIFETIME_S_MAX)
+            tombstone = self._sign(wire_key, Content.TOMBSTONE, b"", limits.SIGNED_LIFETIME_S_MAX)
         return await self.dht.delete_value(wire_key, tombstone, timeout_s=seconds(timeout))
 
     async def put_many(
@@ -264,9 +266,7 @@ class Node:
 
     async def drain(self, budget: Duration = 3600) -> tuple[int, int]:
         """Give the records held here to the peers that take our place; return (safe, left over)."""
-        total = len(self.dht.storage)
-        safe = await self.dht.hand_over(budget_s=seconds(budget))
-        return safe, max(0, total - safe)
+        return await self.dht.hand_over(budget_s=seconds(budget))
 
     def status(self) -> dict[str, object]:
         """Return the state of the node as JSON-able values."""
@@ -289,8 +289,10 @@ class Node:
                 for attempt in dht.bootstrap.attempts.values()
             ],
             "storage": {
-                "backend": self.config.storage.backend,
-                "durable": getattr(self._store, "durable", self.config.node.data_dir is not None),
+                "backend": self._backend,
+                "durable": {"lmdb": True, "memory": False}.get(
+                    self._backend, getattr(self._store, "durable", None)
+                ),
                 "records": values.records,
                 "bytes": values.bytes_used,
                 "by_namespace": dict(values.by_namespace),
@@ -306,17 +308,13 @@ class Node:
 
     # --- signing ---------------------------------------------------------------------------------------
 
-    async def _sign(self, key: bytes, content: Content, payload: bytes, ttl_s: float) -> bytes:
+    def _sign(self, key: bytes, content: Content, payload: bytes, ttl_s: float) -> bytes:
         """Return the signed envelope of a new record of `key`."""
         signer = self._signer(key)
         if signer is None:
             owner = parse_prime_key(key).owner
             raise NotPermitted(f"only {owner} may write this key, and its private key is not here")
-        held = await self.dht.storage.get(key)
-        stored = max(
-            (known for known in (held and held.sequence, self.dht.storage.sequence_floor(key)) if known),
-            default=None,
-        )
+        stored = self.dht.storage.version_floor(key)
         return self._envelope(signer, key, content, payload, ttl_s, stored)
 
     def _envelope(
@@ -373,6 +371,7 @@ async def open_node(
         storage: a backend of your own, closed by you.
     Raises: the `LocalError` that keeps it from starting.
     """
+    quieten_unconfigured()
     if config is None:
         config = Config(node=NodeConfig(listen=("/ip4/0.0.0.0/tcp/0",)))
     parameters = config.to_dht_config()
@@ -387,10 +386,12 @@ async def open_node(
             )
         identity = directory.identity() if directory is not None else PrivateKey.generate()
         keystore = Keystore(directory.keys_path) if directory is not None else None
+        backend = "custom"
         if storage is None:
+            backend = config.storage.backend if directory is not None or config.storage.url else "memory"
             storage = await stack.enter_async_context(
                 open_backend(
-                    config.storage.backend if directory is not None or config.storage.url else "memory",
+                    backend,
                     path=directory.store_path if directory is not None else None,
                     url=config.storage.url,
                     prefix=bytes(identity.peer_id),
@@ -405,7 +406,7 @@ async def open_node(
         if config.mdns_enabled:
             nursery = await stack.enter_async_context(open_background_nursery())
             nursery.start_soon(_serve_mdns, host, engine)
-        yield Node(config, engine, host, identity, keystore, storage)
+        yield Node(config, engine, host, identity, keystore, storage, backend)
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:

@@ -76,7 +76,7 @@ class Bootstrap:
 
     async def serve(self) -> NoReturn:
         """Only cancellation ends it."""
-        pause_s = limits.BOOTSTRAP_PAUSE_S
+        pause_s = walk_pause_s = limits.BOOTSTRAP_PAUSE_S
         while True:
             self._wake = trio.Event()
             await self._join()
@@ -86,9 +86,12 @@ class Bootstrap:
                     log.warning("routing_table_empty", why=why)
             if len(self._peers.table):
                 pause_s = limits.BOOTSTRAP_PAUSE_S
-                with trio.move_on_after(limits.LOW_PEERS_INTERVAL_S):
+                # Soon again at first: nobody tells us of those that join at the same moment as we.
+                with trio.move_on_after(walk_pause_s):
                     await self._wake.wait()
+                walk_pause_s = min(2 * walk_pause_s, limits.LOW_PEERS_INTERVAL_S)
             else:
+                walk_pause_s = limits.BOOTSTRAP_PAUSE_S
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, limits.BOOTSTRAP_PAUSE_S_MAX)
 

@@ -18,7 +18,7 @@ import trio
 from primedht import limits
 from primedht.dht import maintenance
 from primedht.dht.bootstrap import Bootstrap, load_snapshot, save_snapshot, texts_of
-from primedht.dht.config import DhtConfig
+from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.handlers import Handlers
 from primedht.dht.lookup import LookupResult, Lookups, Verdict
 from primedht.dht.mode import Mode
@@ -262,11 +262,12 @@ class Dht:
 
     async def refresh_now(self) -> int:
         """Walk to our own key and refresh every bucket; return how many buckets."""
+        await self._ready(limits.WALK_TIMEOUT_S)
         await self.bootstrap.walk_to_self()
         return await self._refresher.refresh(force=True)
 
-    async def hand_over(self, *, budget_s: float) -> int:
-        """Give the records held here to those that take our place; return how many are safe."""
+    async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
+        """Give the records held here to those that take our place; return (safe, left over)."""
         return await self.repair.hand_over(budget_s=budget_s)
 
     # --- inner ---------------------------------------------------------------------------------------
@@ -321,7 +322,9 @@ async def open_dht(
     """
     own_key = key_of(ports.connections.peer_id)
     async with (
-        open_value_store(store, ports.clock, own_key, config.quotas) as values,
+        open_value_store(
+            store, ports.clock, own_key, config.quotas, open_ttl_s=seconds(config.ttl)
+        ) as values,
         open_provider_store(
             store, ports.clock, ports.rng, own_peer=ports.connections.peer_id, quotas=config.quotas
         ) as providers,

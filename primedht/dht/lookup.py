@@ -44,6 +44,7 @@ class LookupResult:
 class _Outcome:
     ask: Ask
     started_s: float
+    dialled: bool
     reply: Message | None
     error: RemoteError | None
 
@@ -85,7 +86,7 @@ class Lookups:
         target = key_of(message.key)
         query = Query(
             target,
-            self._peers.closest(target, self._config.k_bucket_size),
+            self._peers.closest(target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size),
             self._limits,
             slow_after_s=self._peers.slow_after_s,
             exclude={self._peers.peer_id},
@@ -111,6 +112,10 @@ class Lookups:
                 query.stop("timeout")
             nursery.cancel_scope.cancel()
         took_s = trio.current_time() - began
+        for entry in asked.values():
+            waited_s = took_s - entry.started_s
+            if entry.outcome == "abandoned" and waited_s >= self._peers.slow_after_s(entry.peer):
+                self._peers.doubt(entry.peer)
         result = query.result()
         trace = Trace(
             target=message.key,
@@ -128,11 +133,12 @@ class Lookups:
         self, ask: Ask, message: Message, started_s: float, send: trio.MemorySendChannel[_Outcome]
     ) -> None:
         reply, error = None, None
+        dialled = not self._peers.is_connected(ask.peer)
         try:
             reply = await self._rpc.request(ask.peer, message, timeout_s=self._request_timeout_s)
         except RemoteError as failure:
             error = failure
-        send.send_nowait(_Outcome(ask, started_s, reply, error))
+        send.send_nowait(_Outcome(ask, started_s, dialled, reply, error))
 
     def _take(self, query: Query, outcome: _Outcome, judge: Judge, began: float) -> Asked:
         """Report `outcome` to the query and the routing table; return its line of the trace."""
@@ -150,7 +156,7 @@ class Lookups:
             self._peers.failed(ask.peer, error)
             query.on_failed(ask.peer, now)
             return Asked(ask.peer, ask.hop, outcome.started_s, took_s, _outcome_of(error))
-        self._peers.answered(ask.peer, rtt_s=took_s)
+        self._peers.answered(ask.peer, took_s=took_s, dialled=outcome.dialled)
         closer = self._usable(reply.closer_peers)
         self._peers.hear(closer)
         query.on_answered(ask.peer, [info.id for info in closer], now)

@@ -12,6 +12,7 @@ neighbours is ours: repair must not wait for a TCP reset to notice a dead holder
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Literal, NoReturn
@@ -24,6 +25,7 @@ from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.ports import Ports
 from primedht.errors import RemoteError
 from primedht.ids import PeerId
+from primedht.kad.bucket import RTT_GAIN
 from primedht.kad.diversity import IpDiversity
 from primedht.kad.key import Key, distance, key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
@@ -60,12 +62,14 @@ class Peers:
         )
         self.found: dict[PeerId, How] = {}
         self._departed: dict[PeerId, _Departed] = {}
+        self._passed_over: dict[PeerId, float] = {}  # answered, found no place: when they may try again
         self._queued: set[PeerId] = set()
         self._send, self._receive = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
         self._joined: list[Callable[[PeerId], None]] = []
         self._left: list[Callable[[PeerId], None]] = []
         self._addrs_changed: list[Callable[[], None]] = []
         self._request_timeout_s = seconds(config.request_timeout)
+        self._dial_s: float | None = None  # smoothed: a dial and the request after it
         ports.connections.subscribe(self)
 
     def watch(
@@ -101,28 +105,51 @@ class Peers:
             del closest[n:]
         return closest
 
+    def is_connected(self, peer: PeerId) -> bool:
+        """Whether a request to `peer` can go at once: there is a connection, and identify is done."""
+        return self._connections.serves_kad(peer) is not None
+
     def slow_after_s(self, peer: PeerId) -> float:
-        """Return how long a lookup waits for `peer` before it gives its slot to another one."""
+        """Return how long a lookup waits for `peer` before it gives its slot to another one.
+
+        A peer that must be dialled first gets as long as dials have been taking: over 300 ms a
+        handshake and the request after it are some seven round trips, and the peer is not slow at all.
+        """
         member = self.table.member(peer)
-        if member is None or member.rtt_s is None:
-            return min(limits.SLOW_AFTER_S, self._request_timeout_s)
-        patience_s = max(limits.SLOW_AFTER_S_MIN, limits.SLOW_AFTER_RTTS * member.rtt_s)
+        if not self.is_connected(peer):
+            dial_s = limits.SLOW_DIAL_S if self._dial_s is None else limits.SLOW_AFTER_DIALS * self._dial_s
+            patience_s = max(limits.SLOW_AFTER_S, dial_s)
+        elif member is None or member.rtt_s is None:
+            patience_s = limits.SLOW_AFTER_S
+        else:
+            patience_s = max(limits.SLOW_AFTER_S_MIN, limits.SLOW_AFTER_RTTS * member.rtt_s)
         return min(patience_s, self._request_timeout_s)
 
     # --- what happened -----------------------------------------------------------------------------
 
-    def answered(self, peer: PeerId, *, rtt_s: float | None = None) -> None:
-        """`peer` answered a request of ours: it enters the table if identify lists our protocol."""
+    def answered(self, peer: PeerId, *, took_s: float | None = None, dialled: bool = False) -> None:
+        """`peer` answered a request of ours: it enters the table if identify lists our protocol.
+
+        took_s: seconds from the request to its answer; `dialled`: a dial was part of that.
+        """
+        if dialled and took_s is not None:
+            before_s = took_s if self._dial_s is None else self._dial_s
+            self._dial_s = before_s + RTT_GAIN * (took_s - before_s)
         self._departed.pop(peer, None)
         if not self._connections.serves_kad(peer):
             return
         now = trio.current_time()
         ips = [str(ip) for addr in self._book.addrs(peer) if (ip := addrs.ip_of(addr)) is not None]
-        outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=rtt_s)
+        outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=None if dialled else took_s)
         if isinstance(outcome, Added):
             self._on_joined(peer)
         elif isinstance(outcome, Full) and now - outcome.oldest_seen > limits.EVICTION_PING_AGE_S:
             self.consider(outcome.oldest)
+
+    def doubt(self, peer: PeerId) -> None:
+        """`peer` was slow and nobody waited for it: a member is verified, so that a dead one goes."""
+        if peer in self.table:
+            self.consider(peer)
 
     def failed(self, peer: PeerId, error: RemoteError) -> None:
         """`peer` failed a request of ours: a member leaves the table, to be tried again later."""
@@ -142,7 +169,7 @@ class Peers:
             if info.id == self.peer_id:
                 continue
             self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
-            if info.id in self.table or info.id in self._departed:
+            if info.id in self.table or info.id in self._departed or self._is_passed_over(info.id):
                 continue
             if self._connections.serves_kad(info.id) is not False and self._wanted(info.id):
                 self.note_found(info.id, how)
@@ -209,7 +236,7 @@ class Peers:
     async def verify(self, peer: PeerId) -> bool:
         """Ask `peer` for the peers closest to us; it enters, stays in or leaves the table by its answer."""
         question = Message(MessageType.FIND_NODE, key=bytes(self.peer_id))
-        started = trio.current_time()
+        started, connected = trio.current_time(), self.is_connected(peer)
         try:
             reply = await self._rpc.request(peer, question, timeout_s=self._request_timeout_s)
         except RemoteError as error:
@@ -218,7 +245,9 @@ class Peers:
         others = [info for info in reply.closer_peers if info.id != self.peer_id]
         if not others and len(self.table) >= self._config.k_bucket_size and peer not in self.table:
             return False  # knows nobody: of no use to a table that is not small (go's lookupCheck)
-        self.answered(peer, rtt_s=trio.current_time() - started)
+        self.answered(peer, took_s=trio.current_time() - started, dialled=not connected)
+        if peer not in self.table:
+            self._pass_over(peer)
         self.hear(others)
         return True
 
@@ -241,6 +270,16 @@ class Peers:
                     self.consider(peer)
 
     # --- inner -----------------------------------------------------------------------------------------
+
+    def _is_passed_over(self, peer: PeerId) -> bool:
+        """Whether `peer` answered lately and found no place: every neighbour names it again and again."""
+        return self._passed_over.get(peer, -math.inf) > trio.current_time()
+
+    def _pass_over(self, peer: PeerId) -> None:
+        self._passed_over.pop(peer, None)
+        if len(self._passed_over) >= limits.PASSED_OVER_PEERS_MAX:
+            del self._passed_over[next(iter(self._passed_over))]
+        self._passed_over[peer] = trio.current_time() + limits.PASSED_OVER_S
 
     def _wanted(self, peer: PeerId) -> bool:
         """Whether `peer` belongs among our k closest, or the table is still small."""

@@ -49,7 +49,7 @@ class Repair:
         self._holders: dict[bytes, tuple[PeerId, ...]] = {}
         """Per held key, the other peers that are known to hold its record."""
         self._due: Schedule[bytes] = Schedule()  # monotonic seconds
-        self._fresh: set[bytes] = set()
+        self._fresh: dict[bytes, None] = {}
         self._table_changed = True
         self._wake = trio.Event()
         self._idle = trio.lowlevel.ParkingLot()
@@ -63,7 +63,7 @@ class Repair:
         """A record of `key` is held here since now, and by `holders`; its other closest peers must get it."""
         self._holders[key] = tuple(dict.fromkeys(holders))
         self._due.set(key, trio.current_time() + self._interval_s())
-        self._fresh.add(key)
+        self._fresh[key] = None
         self._wake.set()
 
     async def serve(self) -> NoReturn:
@@ -74,10 +74,10 @@ class Repair:
                 nursery.start_soon(self._serve_due)
         raise AssertionError("unreachable: its tasks never return")
 
-    async def hand_over(self, *, budget_s: float) -> int:
+    async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
         """Before leaving: give the records to those that take our place, what is due next first.
 
-        Returns how many records all R peers but us now hold, as far as they answered in time.
+        Returns how many records the R closest other peers now hold, and how many they do not.
         """
         entries = sorted(self._live_entries(), key=lambda entry: entry.seen_unix_s)
         limiter = trio.CapacityLimiter(limits.HAND_OVERS_AT_ONCE)
@@ -89,13 +89,13 @@ class Repair:
                 heirs = self._peers.closest(entry.point, self._config.replication_factor)
                 known = self._holders.get(entry.key, ())
                 kept = [await self._ensure(entry, peer) for peer in heirs if peer not in known]
-                done += all(kept)
+                done += bool(heirs) and all(kept)
 
         with trio.move_on_after(budget_s):
             async with trio.open_nursery() as nursery:
                 for entry in entries:
                     nursery.start_soon(hand, entry)
-        return done
+        return done, len(entries) - done
 
     # --- tasks -------------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Repair:
             # A scan of many records may take no more than a fraction of the time.
             await trio.sleep(max(limits.REPAIR_BATCH_S, limits.REPAIR_SCAN_PAUSES * scan_s))
             self._wake = trio.Event()
-            fresh, self._fresh = self._fresh, set()
+            fresh, self._fresh = self._fresh, {}
             table_changed, self._table_changed = self._table_changed, False
             began = trio.current_time()
             if table_changed:
@@ -182,11 +182,11 @@ class Repair:
             await self._spend(len(reply.record.value))
             if await self._values.merge_reply(reply.record):
                 return True
-        stored = await self._values.store.get(entry.key)
-        if stored is None:
-            return True
-        await self._spend(2 * entry.value_bytes)
         try:
+            stored = await self._values.store.get(entry.key)
+            if stored is None:
+                return True
+            await self._spend(2 * entry.value_bytes)
             await self._values.send(peer, stored)
         except PrimeDhtError as error:
             log.debug("repair_refused", peer=str(peer), key=entry.key.hex(), code=error.code)

@@ -21,9 +21,9 @@ _NAMES_BYTES = len(META_PREFIX) + len(DATA_PREFIX) + 2 * _POINT_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """The highest sequence known of a key, remembered until `until_unix_s`."""
+    """The highest version known of a key, remembered until `until_unix_s`."""
 
-    sequence: int
+    version: int
     until_unix_s: float
 
 
@@ -101,14 +101,14 @@ def decode_meta(name: bytes, raw: bytes) -> IndexEntry:
 
 
 def encode_floor(floor: Floor) -> bytes:
-    return seal(store_pb2.SequenceFloor(sequence=floor.sequence, until_unix_s=floor.until_unix_s))
+    return seal(store_pb2.VersionFloor(version=floor.version, until_unix_s=floor.until_unix_s))
 
 
 def decode_floor(name: bytes, raw: bytes) -> tuple[Key, Floor]:
     """Return the keyspace point and the floor stored as `raw` under `name`. Raises `StoreCorrupt`."""
-    message = store_pb2.SequenceFloor()
+    message = store_pb2.VersionFloor()
     unseal(raw, message)
     if len(name) != len(FLOOR_PREFIX) + _POINT_BYTES:
         raise StoreCorrupt("a stored sequence is under no key's name")
     point = Key(int.from_bytes(name[len(FLOOR_PREFIX) :], "big"))
-    return point, Floor(message.sequence, message.until_unix_s)
+    return point, Floor(message.version, message.until_unix_s)

@@ -54,6 +54,11 @@ class IndexEntry:
     ttl_s: float = 0.0
 
     @property
+    def version(self) -> int | None:
+        """As `StoredRecord.version`."""
+        return self.writer_unix_ms if self.sequence is None else self.sequence
+
+    @property
     def evictable(self) -> bool:
         """Whether a full store may give this record up."""
         return not (self.own or self.pinned)

@@ -79,6 +79,15 @@ class StoredRecord:
     republish_unix_s: float = 0.0
     ttl_s: float = 0.0
 
+    @property
+    def version(self) -> int | None:
+        """What says which of two records is older: the sequence, or an open record's writer time."""
+        return self.writer_unix_ms if self.sequence is None else self.sequence
+
+    def says_same(self, other: StoredRecord) -> bool:
+        """Whether readers get the same from both."""
+        return self.value == other.value and self.tombstone == other.tombstone
+
     def same_as(self, other: StoredRecord) -> bool:
         """Whether both are copies of one put: how long they live and who holds them aside."""
         return (
@@ -88,6 +97,8 @@ class StoredRecord:
             and self.tombstone == other.tombstone
         )
 
+
+_SIGNED_LIFE_S = limits.SIGNED_ISSUED_AHEAD_S_MAX + limits.SIGNED_LIFETIME_S_MAX
 
 Better = Callable[[StoredRecord | None], bool]
 """Whether the offered record may take the place of the held one (None: nothing is held)."""
@@ -109,26 +120,35 @@ class ValueStoreStats:
 
 @asynccontextmanager
 async def open_value_store(
-    kv: KeyValue, clock: WallClock, self_key: Key, quotas: Quotas
+    kv: KeyValue,
+    clock: WallClock,
+    self_key: Key,
+    quotas: Quotas,
+    *,
+    open_ttl_s: float = limits.RECORD_AGE_S_MAX,
 ) -> AsyncIterator[ValueStore]:
-    """Load the index of what `kv` holds. `kv` stays the caller's to close."""
+    """Load the index of what `kv` holds. `kv` stays the caller's to close.
+
+    open_ttl_s: the longest life of an open record here, hence how long an older one may turn up.
+    """
     entries, floors, corrupt = await _load(kv)
     if corrupt:
         log.warning("stored_records_corrupt", count=corrupt)
-    yield ValueStore(kv, clock, self_key, quotas, entries, floors, corrupt)
+    yield ValueStore(kv, clock, self_key, quotas, open_ttl_s, entries, floors, corrupt)
 
 
 class ValueStore:
     """Records by key. Made by `open_value_store`; used from tasks of one event loop."""
 
     def __init__(
-        self, kv: KeyValue, clock: WallClock, self_key: Key, quotas: Quotas,
+        self, kv: KeyValue, clock: WallClock, self_key: Key, quotas: Quotas, open_ttl_s: float,
         entries: list[IndexEntry], floors: dict[Key, Floor], corrupt: int,
     ) -> None:  # fmt: skip
         self._kv = kv
         self._clock = clock
         self._index = ValueIndex(self_key, quotas, entries)
         self._self_key = self_key
+        self._open_ttl_s = open_ttl_s
         self._floors = floors
         self._floor_points = PointSet(floors)
         self._locks: KeyLocks[Key] = KeyLocks()
@@ -181,22 +201,24 @@ class ValueStore:
         record = await self._get(key_of(key), even_expired=True)
         return record if record is not None and record.own else None
 
-    def sequence_floor(self, key: bytes) -> int | None:
-        """Return the highest sequence known for a `/prime` key, held or not; None if none is known."""
-        return self._floor_sequence(key_of(key))
+    def version_floor(self, key: bytes) -> int | None:
+        """Return the highest version known of `key` (`StoredRecord.version`), held or not, or None."""
+        return self._floor_version(key_of(key))
 
     # --- storing -----------------------------------------------------------------------------------
 
     async def put_if_better(
-        self, record: StoredRecord, better: Better, *, renews: bool = True
+        self, record: StoredRecord, better: Better, *, renews: bool = True, keeps_own: bool = False
     ) -> StoredRecord:
         """Store `record` if `better(held)`, and return what is held then. Durable on return.
+
+        keeps_own: another peer brings it: a value of our own that it repeats stays our own.
 
         If the held record is the same put (`same_as`), `better` is not asked: the copy is accepted,
         and with `renews` the life becomes the longer of the two. Without (replication, caching and
         entry correction: `Record.ttl` was given) it stays as it is. Being our own or pinned stays.
 
-        Raises: `StaleRecord` if it is not better, or below the highest sequence known for its key;
+        Raises: `StaleRecord` if it is not better, or below the highest version known for its key;
         `InvalidRecord` if it has already expired; `StoreFull`; `StoreUnavailable`.
         """
         point = key_of(record.key)
@@ -211,18 +233,22 @@ class ValueStore:
                 held = await self._read(entry)
             if entry is not None and held is not None and held.same_as(record):
                 return await self._accept_copy(entry, held, record, renews=renews, now=now)
-            floor = self._floor_sequence(point)
-            if floor is not None and (record.sequence is None or record.sequence < floor):
-                raise StaleRecord(f"sequence {floor} of this key is known; {record.sequence} is older")
+            floor = self._floor_version(point)
+            if floor is not None and (record.version is None or record.version < floor):
+                raise StaleRecord(f"version {floor} of this key is known; {record.version} is older")
             if not better(held):
                 raise StaleRecord("a better record is held")
             if held is not None and held.pinned:
                 record = replace(record, pinned=True)
+            if keeps_own and held is not None and held.own and held.says_same(record):
+                record = replace(
+                    record, own=True, republish_unix_s=held.republish_unix_s, ttl_s=held.ttl_s
+                )  # fmt: skip
             await self._write(record)
             return record
 
     async def remove(self, key: bytes) -> bool:
-        """Remove the record under `key`, own or not; False if there was none. Its sequence is remembered."""
+        """Remove the record under `key`, own or not; False if there was none. Its version is remembered."""
         point = key_of(key)
         async with self._exclusively(point):
             entry = self._index.get(point)
@@ -410,33 +436,34 @@ class ValueStore:
             async with self._exclusively(point):
                 pass  # taking the lock reloads
 
-    # --- the highest sequence of keys no longer held -------------------------------------------------
+    # --- the highest version of keys no longer held --------------------------------------------------
 
-    def _floor_sequence(self, point: Key) -> int | None:
+    def _floor_version(self, point: Key) -> int | None:
         entry, floor = self._index.get(point), self._floors.get(point)
-        known = [entry.sequence] if entry is not None and entry.sequence is not None else []
+        known = [entry.version] if entry is not None and entry.version is not None else []
         if floor is not None and floor.until_unix_s > self._clock.unix_now():
-            known.append(floor.sequence)
+            known.append(floor.version)
         return max(known, default=None)
 
     def _floors_after(self, removed: Sequence[IndexEntry]) -> dict[Key, Floor | None]:
         """Return the floors to set (None: to drop) when `removed` are no longer held.
 
-        A record with a lower sequence was issued before the one we held was accepted, so it cannot
-        outlive the longest life of one issued at that moment.
+        A record of a lower version was written before the one we held was accepted, so it cannot
+        outlive the longest life of one written at that moment.
         """
         now = self._clock.unix_now()
         changes: dict[Key, Floor | None] = {}
         for entry in removed:
-            sequence = self._floor_sequence(entry.point)
-            if sequence is None:
+            version = self._floor_version(entry.point)
+            if version is None:
                 continue
-            until = entry.received_unix_s + limits.SIGNED_ISSUED_AHEAD_S_MAX + limits.SIGNED_LIFETIME_S_MAX
+            signed = entry.sequence is not None
+            until = entry.received_unix_s + (_SIGNED_LIFE_S if signed else self._open_ttl_s)
             old = self._floors.get(entry.point)
             until = max(until, old.until_unix_s) if old is not None else until
             if until > now:
-                changes[entry.point] = Floor(sequence, until)
-        excess = len(self._floors.keys() | changes.keys()) - limits.SEQUENCE_FLOORS_MAX
+                changes[entry.point] = Floor(version, until)
+        excess = len(self._floors.keys() | changes.keys()) - limits.VERSION_FLOORS_MAX
         if excess > 0:
             changes |= dict.fromkeys(islice(self._floor_points.farthest(self._self_key), excess))
         return changes

@@ -12,7 +12,7 @@ Source: DESIGN.md, "Keys, values, lifetimes"; libp2p kad-dht spec, "Value storag
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -46,10 +46,9 @@ from primedht.kad.messages import Message, MessageType, Record
 from primedht.kad.query import Query
 from primedht.kad.selection import Selection
 from primedht.records import lifetimes, rfc3339
-from primedht.records.keys import KeyClass
-from primedht.records.merge import find_equivocation
+from primedht.records.keys import KeyClass, format_key
 from primedht.records.open import next_writer_unix_ms
-from primedht.records.record import Content, ValidRecord, compare
+from primedht.records.record import Content, ValidRecord, compare, find_equivocation
 from primedht.records.validator import RecordValidator
 from primedht.results import FoundValue, PutResult, Refusal, Trace
 
@@ -64,10 +63,20 @@ Renew = Callable[[ValidRecord, float], bytes | None]
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A validated record that a peer returned. expires_unix_s: when that copy of it ends."""
+    """A validated record that a peer returned. expires_unix_s: when that copy of it ends.
+
+    dated: its writer time is the writer's. js peers lose that on the way, and what they return in its
+    place is when the copy came to them: later than the original, though it is no newer write.
+    """
 
     valid: ValidRecord
     expires_unix_s: float
+    dated: bool = True
+
+    @property
+    def says(self) -> Hashable:
+        """Equal for records from which readers get the same."""
+        return (self.valid.content, self.valid.digest)
 
 
 class Values:
@@ -117,7 +126,8 @@ class Values:
             raise ValueTooLarge(
                 f"a value of {len(valid.payload)} bytes; one record holds {self._config.value_bytes_max}"
             )
-        if held is not None and compare(valid, self._valid(held)) < 0:
+        known = None if held is None else self._still_valid(held)
+        if known is not None and compare(valid, known) < 0:
             raise StaleRecord("a newer record of this key is held here; the put was not sent")
         expires = lifetimes.expires_unix_s(valid, received_unix_s=now, ttl_s=own_ttl_s, copy_ttl_s=0)
         stored = self._stored(
@@ -203,7 +213,7 @@ class Values:
         echoed = reply.record
         if echoed is None or echoed.key != record.key or echoed.value != record.value:
             raise ProtocolViolation("PUT_VALUE was not answered with the record")
-        self._peers.answered(peer, rtt_s=trio.current_time() - started)
+        self._peers.answered(peer, took_s=trio.current_time() - started)
 
     async def republish(self, key: bytes, *, timeout_s: float = 60.0) -> bool:
         """Put our own record again with a new life; False if it is ours no more, or a newer one is out.
@@ -214,12 +224,15 @@ class Values:
         if stored is None:
             return False
         found = await self.find(key, timeout_s=timeout_s)
-        if found is not None and compare(found.valid, self._valid(stored)) > 0:
-            await self._adopt(found)
-            log.info("republish_stopped", key=key.hex(), reason="a newer record was found")
-            return False
-        now = self._clock.unix_now()
         valid = self._valid(stored)
+        if found is not None and compare(found.valid, valid) > 0:
+            if found.says != _Found(valid, stored.expires_unix_s).says:
+                await self._adopt(found)
+                log.info("republish_stopped", key=key.hex(), reason="a newer record was found")
+                return False
+            if found.dated:
+                valid = found.valid  # others put the same again: holders take no earlier time
+        now = self._clock.unix_now()
         if valid.key_class is KeyClass.PRIME:
             signed = self.renew(valid, stored.ttl_s)
             if signed is not None:
@@ -259,14 +272,14 @@ class Values:
         best = selection.best
         if best is None:
             if result.trace.stopped == "timeout":
-                raise OperationTimeout(f"no value of key {key.hex()} within {timeout_s:g} s")
-            raise ValueNotFound(f"no peer has an acceptable value for key {key.hex()}")
+                raise OperationTimeout(f"no value of {format_key(key)} within {timeout_s:g} s")
+            raise ValueNotFound(f"no peer has an acceptable value of {format_key(key)}")
         self._spawn_correction(selection, best, result.closest)
         if best.valid.content is Content.TOMBSTONE:
-            raise ValueNotFound(f"the value of key {key.hex()} was deleted")
+            raise ValueNotFound(f"the value of {format_key(key)} was deleted")
         if len(selection.holders) < quorum:
             raise QuorumNotReached(
-                f"{len(selection.holders)} of {quorum} acceptable records for key {key.hex()}",
+                f"{len(selection.holders)} of {quorum} acceptable records of {format_key(key)}",
                 found=len(selection.holders),
                 wanted=quorum,
                 best=best.valid.payload,
@@ -290,18 +303,21 @@ class Values:
         """Ask for `key` until the closest peers have answered, or as many as `quorum` agree."""
         key_class = self._validator.classify(key)
         settles = 1 if key_class is KeyClass.PK else quorum if quorum > 1 else None
-        selection: Selection[_Found] = Selection(_better_found, enough_holders=settles)
+        selection: Selection[_Found] = Selection(
+            _better_found, says=lambda found: found.says, firmer=_firmer_found, enough_holders=settles
+        )
 
         def take(peer: PeerId, found: _Found) -> None:
             before = selection.best
             if before is not None:
                 self._report_equivocation(before.valid, found.valid)
-            if selection.on_record(peer, found):
-                improved(found, selection)
+            if selection.on_record(peer, found) and selection.best is not None:
+                improved(selection.best, selection)
 
         held = await self.store.get(key) if local else None
-        if held is not None:
-            take(self._peers.peer_id, _Found(self._valid(held), held.expires_unix_s))
+        valid = None if held is None else self._still_valid(held)
+        if held is not None and valid is not None:
+            take(self._peers.peer_id, _Found(valid, held.expires_unix_s))
 
         def judge(peer: PeerId, reply: Message) -> Verdict:
             record = reply.record
@@ -344,8 +360,20 @@ class Values:
             source=bytes(requester.peer),
             ip_block=quota_block(requester.ip),
         )
-        await self.store.put_if_better(stored, self._better(stored, valid), renews=renews)
+        try:
+            await self.store.put_if_better(stored, self._better(stored, valid), renews=renews, keeps_own=True)
+        except StaleRecord:
+            if not await self._holds_same(valid):
+                raise
         self.on_stored(record.key, (requester.peer,))
+
+    async def _holds_same(self, valid: ValidRecord) -> bool:
+        """Whether the held open record says the same with a later writer time: what was offered lost its
+        own on the way, or two wrote the same. Refusing it would only cost the sender another try."""
+        if valid.key_class is not KeyClass.OPEN:
+            return False
+        held = await self.store.get(valid.key)
+        return held is not None and held.value == valid.value and not held.tombstone
 
     async def held(self, key: bytes) -> Record | None:
         """Return what GET_VALUE answers: the unexpired record as it travels, or None.
@@ -392,13 +420,18 @@ class Values:
             copy_ttl_s=record.ttl_s,
             stamped_at=record.time_received,
         )
-        return _Found(valid, expires) if expires > now else None
+        dated = valid.key_class is not KeyClass.OPEN or bool(record.writer_unix_ms)
+        return _Found(valid, expires, dated) if expires > now else None
 
     async def _adopt(self, found: _Found) -> bool:
         """Store a copy of `found` in the place of what is held, if it is better."""
+        if not found.dated and await self._holds_same(found.valid):
+            return True  # it would only look newer, and live longer, than what it is a copy of
         stored = self._stored(found.valid, expires_unix_s=found.expires_unix_s, now=self._clock.unix_now())
         try:
-            await self.store.put_if_better(stored, self._better(stored, found.valid), renews=False)
+            await self.store.put_if_better(
+                stored, self._better(stored, found.valid), renews=False, keeps_own=True
+            )
         except StaleRecord:
             return False
         except LocalError as error:
@@ -437,6 +470,14 @@ class Values:
         )
         return self._validator.validate(record, now_unix_s=self._clock.unix_now(), copied=True)
 
+    def _still_valid(self, stored: StoredRecord) -> ValidRecord | None:
+        """Validate a held record again; None for what has become invalid since: it counts as not held."""
+        try:
+            return self._valid(stored)
+        except (InvalidRecord, InvalidKey, ValueTooLarge) as error:
+            log.warning("held_record_invalid", key=stored.key.hex(), code=error.code)
+            return None
+
     def _better(
         self, stored: StoredRecord, valid: ValidRecord | None = None
     ) -> Callable[[StoredRecord | None], bool]:
@@ -444,9 +485,8 @@ class Values:
             if held is None:
                 return True
             offered = valid or self._valid(stored)
-            try:
-                known = self._valid(held)
-            except (InvalidRecord, InvalidKey, ValueTooLarge):
+            known = self._still_valid(held)
+            if known is None:
                 return True
             self._report_equivocation(known, offered)
             return compare(offered, known) > 0
@@ -515,3 +555,8 @@ class Values:
 
 def _better_found(a: _Found, b: _Found) -> bool:
     return compare(a.valid, b.valid) > 0
+
+
+def _firmer_found(a: _Found, b: _Found) -> bool:
+    """Of two copies the one that kept its writer's time, then the later one."""
+    return a.dated if a.dated != b.dated else _better_found(a, b)

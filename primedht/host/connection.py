@@ -44,7 +44,17 @@ class Connection(SwarmConn):
         addr: bytes,
         inbound: bool,
     ) -> None:
-        super().__init__(muxed_conn, swarm, Direction.INBOUND if inbound else Direction.OUTBOUND)
+        # Not super().__init__: it hooks into the muxer, and its call of logging.debug() makes the
+        # standard library install a handler on the root logger of the whole program.
+        self.muxed_conn = muxed_conn
+        self.swarm = swarm
+        self.streams = set()
+        self.event_closed = trio.Event()
+        self.event_started = trio.Event()
+        self._direction = Direction.INBOUND if inbound else Direction.OUTBOUND
+        self._resource_scope = None
+        self._negotiated_security_protocol = None
+        self._negotiated_muxer_protocol = None
         self.peer = peer
         self.socket = socket
         self.addr = addr
@@ -73,7 +83,8 @@ class Connection(SwarmConn):
     @property
     def is_lost(self) -> bool:
         """Whether nothing can be said over it any more; its streams may notice that later."""
-        return self.is_closed or self.socket.is_closed
+        muxer: Any = self.muxed_conn  # it knows first when the peer has said goodbye
+        return self.is_closed or self.socket.is_closed or muxer.event_shutting_down.is_set()
 
     # --- life -----------------------------------------------------------------------------------
 
@@ -139,9 +150,6 @@ class Connection(SwarmConn):
             self.event_closed.set()
             self.identified.set()
             self.swarm.remove_conn(self)
-
-    async def _on_muxed_conn_closed(self) -> None:
-        """The muxer's hook: `run` notices by itself."""
 
     # --- streams --------------------------------------------------------------------------------
 

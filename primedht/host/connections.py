@@ -15,6 +15,7 @@ from primedht.host.identify import Identify, PeerFacts
 from primedht.host.inbound import KadServer
 from primedht.host.peer_host import PeerHost
 from primedht.host.ping import ping
+from primedht.host.supervise import told
 from primedht.host.swarm import PeerSwarm
 from primedht.ids import PeerId
 
@@ -106,7 +107,7 @@ class HostConnections:
 
     def on_identified(self, peer: PeerId, facts: PeerFacts) -> None:
         for listener in tuple(self._listeners):
-            listener.on_identified(peer, facts.protocols)
+            told("listener_failed", listener.on_identified, peer, facts.protocols)
 
     def _on_closed(self, connection: Connection) -> None:
         if connection.peer in self._swarm.by_peer:
@@ -114,11 +115,11 @@ class HostConnections:
         if self._identify is not None:
             self._identify.forget(connection.peer)
         for listener in tuple(self._listeners):
-            listener.on_disconnected(connection.peer)
+            told("listener_failed", listener.on_disconnected, connection.peer)
 
     def on_own_addrs_changed(self) -> None:
         for listener in tuple(self._listeners):
-            listener.on_own_addrs_changed()
+            told("listener_failed", listener.on_own_addrs_changed)
 
 
 async def identified(connection: Connection) -> Connection:

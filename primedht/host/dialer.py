@@ -130,6 +130,8 @@ class Dialer:
         try:
             with trio.move_on_after(limits.DIAL_TIMEOUT_S):
                 await supervised("dial_failed", lambda: self._race(dial), dial.peer)
+                while dial.connection is None and dial.waiting:  # added as the race was ending
+                    await supervised("dial_failed", lambda: self._race(dial), dial.peer)
         finally:
             if dial.peer is not None:
                 del self._dials[dial.peer]

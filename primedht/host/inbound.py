@@ -14,11 +14,40 @@ from primedht import limits
 from primedht.dht.ports import Requester, RequestHandler
 from primedht.errors import ProtocolViolation
 from primedht.host.identify import Identify
-from primedht.host.streams import Stream
+from primedht.host.streams import Stream, StreamReset
+from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.wire.frames import FrameReader, encode_frame
 
 _RUST_AGENT_PREFIX = "rust-libp2p"
+
+
+class _Memory:
+    """Bytes of inbound requests and their replies that are held now, per peer and in total.
+
+    A stream alone may hold a message of 4 MiB; without this, the streams of a few peers that send
+    slowly or do not read would add up to gigabytes.
+    """
+
+    def __init__(self) -> None:
+        self._total_bytes = 0
+        self._by_peer: Counter[PeerId] = Counter()
+
+    def take(self, peer: PeerId, size_bytes: int) -> None:
+        """Raises `ProtocolViolation` when that is too much."""
+        if (
+            self._by_peer[peer] + size_bytes > limits.KAD_IN_BYTES_PER_PEER_MAX
+            or self._total_bytes + size_bytes > limits.KAD_IN_BYTES_MAX
+        ):
+            raise ProtocolViolation(f"{self._by_peer[peer]} bytes of {peer} are in flight already")
+        self._by_peer[peer] += size_bytes
+        self._total_bytes += size_bytes
+
+    def give_back(self, peer: PeerId, size_bytes: int) -> None:
+        self._by_peer[peer] -= size_bytes
+        self._total_bytes -= size_bytes
+        if not self._by_peer[peer]:
+            del self._by_peer[peer]
 
 
 class KadServer:
@@ -28,29 +57,48 @@ class KadServer:
         self._identify = identify
         self._handler = handler
         self._requests = trio.CapacityLimiter(limits.KAD_REQUESTS_IN_MAX)
+        self._memory = _Memory()
         self.counts: Counter[str] = Counter()
 
     async def serve(self, stream: Stream) -> None:
         """Answer the requests of one stream until its peer has finished. Errors reset the stream."""
         reader = FrameReader(limits.MESSAGE_BYTES_MAX)
-        while True:
-            frame = None
-            with trio.move_on_after(limits.STREAM_IDLE_S) as patience:
-                frame = await stream.receive_frame(reader)
-            if patience.cancelled_caught:
-                raise ProtocolViolation("an idle kad stream")
-            if frame is None:
-                return
+        while (frame := await self._receive(stream, reader)) is not None:
             with trio.fail_after(limits.KAD_ANSWER_TIMEOUT_S):
                 await self._answer(stream, frame)
+
+    async def _receive(self, stream: Stream, reader: FrameReader) -> bytes | None:
+        """Return the next request, or None when the peer has finished between two of them."""
+        peer, held_bytes = stream.peer, 0
+        try:
+            with trio.move_on_after(limits.STREAM_IDLE_S):
+                while (frame := reader.next_frame()) is None:
+                    data = await stream.receive()
+                    if not data:
+                        if reader.buffered_bytes:
+                            raise StreamReset("the stream ended inside a message")
+                        return None
+                    reader.feed(data)
+                    self._memory.take(peer, len(data))
+                    held_bytes += len(data)
+                return frame
+            raise ProtocolViolation("an idle kad stream")
+        finally:
+            self._memory.give_back(peer, held_bytes)
 
     async def _answer(self, stream: Stream, frame: bytes) -> None:
         request = codec.decode(frame)
         self.counts[request.type.name.lower()] += 1
         async with self._requests:
             reply = await self._handler(self._requester(stream), request)
-        if reply is not None:
-            await stream.send(encode_frame(codec.encode(reply)))
+        if reply is None:
+            return
+        data = encode_frame(codec.encode(reply))
+        self._memory.take(stream.peer, len(data))
+        try:
+            await stream.send(data)
+        finally:
+            self._memory.give_back(stream.peer, len(data))
 
     def _requester(self, stream: Stream) -> Requester:
         facts = self._identify.facts.get(stream.peer)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 from libp2p.crypto.ed25519 import Ed25519PrivateKey, create_new_key_pair
 from libp2p.crypto.exceptions import CryptographyError
-from libp2p.crypto.keys import KeyPair
+from libp2p.crypto.keys import KeyPair, KeyType, PublicKey
 from libp2p.crypto.pb import crypto_pb2
-from libp2p.crypto.serialization import deserialize_private_key
+from libp2p.crypto.serialization import deserialize_private_key, key_type_to_public_key_deserializer
 from nacl.exceptions import CryptoError
 
+from primedht import keys
 from primedht.errors import InvalidArgument
 from primedht.ids import PeerId
 
@@ -54,3 +55,24 @@ def load_key_pair(private_key: bytes) -> KeyPair:
         if wire.data[_SEED_BYTES : _SEED_BYTES + len(public)] != public:
             raise InvalidArgument("not a libp2p private key: its public part does not match")
     return pair
+
+
+class _EcdsaPublicKey(PublicKey):
+    """What py-libp2p lacks: go peers may have ECDSA identities."""
+
+    def __init__(self, data: bytes) -> None:
+        self._key = keys.PublicKey(keys.KeyType.ECDSA, data)
+
+    def to_bytes(self) -> bytes:
+        return self._key.data
+
+    def get_type(self) -> KeyType:
+        return KeyType.ECDSA
+
+    def verify(self, data: bytes, signature: bytes) -> bool:
+        return self._key.verify(data, signature)
+
+
+def accept_ecdsa_keys() -> None:
+    """Have py-libp2p's handshakes read peers' ECDSA keys, beside the types that it knows."""
+    key_type_to_public_key_deserializer.setdefault(KeyType.ECDSA.value, _EcdsaPublicKey)

@@ -51,6 +51,14 @@ async def supervised(
     return problem
 
 
+def told(what: str, call: Callable[..., None], *args: object) -> None:
+    """Call a listener; what it raises is logged as `what`, and the caller goes on."""
+    try:
+        call(*args)
+    except Exception:
+        log.exception(what)
+
+
 def _first(group: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):

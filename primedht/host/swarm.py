@@ -24,7 +24,7 @@ from libp2p.transport.tcp.tcp import TCP
 from multiaddr import Multiaddr
 
 from primedht import limits
-from primedht.errors import NotPermitted, PeerUnreachable, ProtocolViolation
+from primedht.errors import ConfigInvalid, NotPermitted, PeerUnreachable, ProtocolViolation
 from primedht.host.addresses import Addresses, AddressFilter, tcp_addr
 from primedht.host.connection import Connection
 from primedht.host.dialer import Dialer
@@ -56,6 +56,14 @@ class ConnectionLimits:
     grace_s: float = 20.0
     handshakes_max: int = limits.HANDSHAKES_MAX
     handshakes_per_ip_max: int = limits.HANDSHAKES_PER_IP_MAX
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= self.max or self.max < 1:
+            raise ConfigInvalid(
+                f"connection limits must be 0 <= low <= high <= max, not {self.low}, {self.high}, {self.max}"
+            )
+        if min(self.inbound_per_ip_max, self.handshakes_max, self.handshakes_per_ip_max) < 1:
+            raise ConfigInvalid("limits per IP and on handshakes must be at least 1")
 
 
 class PeerSwarm(Swarm):

@@ -22,6 +22,7 @@ from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.upgrader import TransportUpgrader
 
 from primedht.errors import ProtocolViolation
+from primedht.host.keys import accept_ecdsa_keys
 from primedht.host.multistream import ByteConnection, Proposer, Responder, negotiate
 
 NOISE = TProtocol("/noise")
@@ -74,5 +75,6 @@ class Upgrader(TransportUpgrader):
 
 def build_upgrader(key_pair: KeyPair) -> Upgrader:
     """Return the upgrader of a node with this identity."""
+    accept_ecdsa_keys()
     noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)
     return Upgrader({NOISE: noise}, {YAMUX: Yamux})

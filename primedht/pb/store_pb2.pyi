@@ -39,13 +39,13 @@ class RecordMeta(_message.Message):
     value_crc32: int
     def __init__(self, key: _Optional[bytes] = ..., received_unix_s: _Optional[float] = ..., expires_unix_s: _Optional[float] = ..., writer_unix_ms: _Optional[int] = ..., sequence: _Optional[int] = ..., publisher: _Optional[bytes] = ..., tombstone: bool = ..., source: _Optional[bytes] = ..., ip_block: _Optional[str] = ..., own: bool = ..., pinned: bool = ..., republish_unix_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., value_bytes: _Optional[int] = ..., value_crc32: _Optional[int] = ...) -> None: ...
 
-class SequenceFloor(_message.Message):
-    __slots__ = ("sequence", "until_unix_s")
-    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+class VersionFloor(_message.Message):
+    __slots__ = ("version", "until_unix_s")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     UNTIL_UNIX_S_FIELD_NUMBER: _ClassVar[int]
-    sequence: int
+    version: int
     until_unix_s: float
-    def __init__(self, sequence: _Optional[int] = ..., until_unix_s: _Optional[float] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., until_unix_s: _Optional[float] = ...) -> None: ...
 
 class Provider(_message.Message):
     __slots__ = ("received_unix_s", "addrs_unix_s", "addrs", "ip_block")

@@ -83,3 +83,21 @@ def select(records: Sequence[ValidRecord]) -> int:
         if compare(records[index], records[best]) > 0:
             best = index
     return best
+
+
+@dataclass(frozen=True, slots=True)
+class Equivocation:
+    """Proof that an owner signed two different records with one sequence: both verify by themselves."""
+
+    key: bytes
+    sequence: int
+    values: tuple[bytes, bytes]
+
+
+def find_equivocation(a: ValidRecord, b: ValidRecord) -> Equivocation | None:
+    """Return proof if the owner of a `/prime` key signed both records with the same sequence."""
+    if a.key_class is not KeyClass.PRIME or a.key != b.key:
+        return None
+    if a.sequence is None or a.sequence != b.sequence or a.digest == b.digest:
+        return None
+    return Equivocation(a.key, a.sequence, (a.value, b.value))

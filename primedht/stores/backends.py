@@ -51,5 +51,11 @@ async def open_backend(
                 f"storage.backend {name!r} is unknown; choose lmdb, memory, redis or install an entry point "
                 f"of {ENTRY_POINTS}"
             )
-        async with next(iter(found)).load()(url=url, prefix=prefix) as theirs:
+        try:
+            open_theirs = next(iter(found)).load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigInvalid(
+                f"storage.backend {name!r} is installed but does not load: {error}"
+            ) from error
+        async with open_theirs(url=url, prefix=prefix) as theirs:
             yield theirs

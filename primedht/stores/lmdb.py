@@ -128,23 +128,6 @@ class LmdbKeyValue:
                 raise self._translate(error) from error
         return page
 
-    async def copy_to(self, directory: Path) -> None:
-        """Write a compact copy of everything into `directory`, which must not exist yet.
-
-        Nothing else can use the store meanwhile: for backups before a migration.
-        """
-
-        def copy() -> None:
-            with self._map_lock:
-                self._check_usable()
-                try:
-                    directory.mkdir(mode=0o700, parents=True)
-                    self._env.copy(str(directory), compact=True)
-                except (lmdb.Error, OSError) as error:
-                    raise self._translate(error) from error
-
-        await trio.to_thread.run_sync(copy)
-
     async def aclose(self) -> None:
         """Commit what is on its way, then close the environment."""
         with trio.CancelScope(shield=True):

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar, cast
+from typing import Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import coredis
@@ -55,6 +55,12 @@ if #names == 0 then return {} end
 return {names, redis.call('HMGET', KEYS[1], unpack(names))}
 """
 _LOST = (RedisConnectionError, TimeoutError, OSError, trio.TooSlowError)
+
+
+class _TaskStatus(Protocol):
+    """What `trio.Nursery.start` passes; the stubs that py-libp2p brings along lack trio's own name."""
+
+    def started(self, value: _Session) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -211,7 +217,7 @@ class RedisKeyValue:
             if self._over is None:
                 log.warning("redis_connection_lost", server=self._server)
 
-    async def _serve_session(self, task_status: trio.TaskStatus[_Session] = trio.TASK_STATUS_IGNORED) -> None:
+    async def _serve_session(self, task_status: _TaskStatus) -> None:
         """Connect, check and fence; then keep the connection until it is lost.
 
         Nothing is raised through the client's own context, which would wrap it in groups.

@@ -165,6 +165,8 @@ async def test_a_cancelled_caller_leaves_the_store_usable(store) -> None:
         with trio.CancelScope() as scope:
             scope.cancel()
             await use
+        assert scope.cancelled_caught
+    assert await store.get(b"k") is None
     await store.put({b"k": b"w"})
     assert await store.get(b"k") == b"w"
 

@@ -252,17 +252,6 @@ async def test_opening_twice_is_refused(tmp_path) -> None:
                 pass
 
 
-async def test_a_copy_is_a_store(tmp_path) -> None:
-    await filled(tmp_path / "s")
-    async with open_lmdb(tmp_path / "s") as kv:
-        await kv.copy_to(tmp_path / "copies" / "one")
-        with pytest.raises(StoreUnavailable):
-            await kv.copy_to(tmp_path / "copies" / "one")
-        await kv.put({b"later": b"x"})
-    async with open_lmdb(tmp_path / "copies" / "one") as kv:
-        assert len(await kv.scan(b"")) == 100
-
-
 async def test_memory_does_not_grow_with_what_was_written(tmp_path) -> None:
     async with open_lmdb(tmp_path / "s") as kv:
         await kv.put({b"warm": b"up"})

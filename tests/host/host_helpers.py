@@ -1,0 +1,71 @@
+"""Hosts on loopback for the tests of this folder, and small tools to watch them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import trio
+
+from primedht.dht.ports import Requester
+from primedht.host import Host, HostConfig, generate_private_key, open_host
+from primedht.kad.messages import Message
+
+KAD = "/test/kad/1.0.0"
+
+
+def config(**changes) -> HostConfig:
+    return HostConfig(**{"listen": ("/ip4/127.0.0.1/tcp/0",), "kad_protocol": KAD, **changes})
+
+
+@asynccontextmanager
+async def running_host(**changes) -> AsyncIterator[Host]:
+    async with open_host(generate_private_key(), config(**changes)) as host:
+        yield host
+
+
+async def echo(requester: Requester, message: Message) -> Message | None:
+    """Answers every request with itself."""
+    return message
+
+
+async def connect(a: Host, b: Host) -> None:
+    assert await a.connect_addr(addr_text(b)) == b.peer_id
+
+
+def addr_text(host: Host) -> str:
+    return f"{host.listen_addrs[0]}/p2p/{host.peer_id}"
+
+
+def endpoint(host: Host) -> tuple[str, int]:
+    return host.swarm.listening()[0]
+
+
+async def eventually(condition: Callable[[], object], timeout_s: float = 15.0) -> None:
+    """Wait until `condition` holds; fail if it does not in a time that even a loaded machine makes."""
+    with trio.move_on_after(timeout_s):
+        while not condition():  # noqa: ASYNC110 - any condition, seen from outside
+            await trio.sleep(0.005)
+        return
+    raise AssertionError("the condition did not come about")
+
+
+class Recorder:
+    """A `PeerListener` that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.identified: list[tuple[object, frozenset[str]]] = []
+        self.disconnected: list[object] = []
+        self.own_addrs_changes = 0
+
+    def on_identified(self, peer, protocols) -> None:
+        self.identified.append((peer, protocols))
+
+    def on_disconnected(self, peer) -> None:
+        self.disconnected.append(peer)
+
+    def on_own_addrs_changed(self) -> None:
+        self.own_addrs_changes += 1
+
+
+Handler = Callable[[Requester, Message], Awaitable[Message | None]]
