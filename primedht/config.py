@@ -20,6 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from primedht import control_addr, limits
 from primedht.dht.config import DhtConfig, Quotas
 from primedht.errors import ConfigInvalid, InvalidArgument
+from primedht.peer_addr import to_multiaddr
 from primedht.units import parse_duration, parse_size
 from primedht.wire import addrs
 
@@ -29,7 +30,6 @@ _OTHER_ENV = ("PRIMEDHT_CONTROL", "PRIMEDHT_CONFIG")
 _TEST_ENV_PREFIX = "PRIMEDHT_TEST_"
 _NETWORK_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _PROTOCOL_PREFIX = re.compile(r"(?:/[A-Za-z0-9._-]{1,64}){1,8}")
-_HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252})):(\d{1,5})")
 
 
 def _mapped(parse: Any) -> BeforeValidator:
@@ -51,13 +51,7 @@ def _multiaddr(value: Any) -> Any:
 
 
 def _bootstrap_addr(value: Any) -> Any:
-    """Check `HOST:PORT`, `[IPV6]:PORT` or a multiaddr."""
-    if not isinstance(value, str) or value.startswith("/"):
-        return _multiaddr(value)
-    match = _HOST_PORT.fullmatch(value)
-    if match is None or not 0 < int(match[1]) <= 65535:
-        raise InvalidArgument(f"malformed bootstrap address {value[:200]!r}; give HOST:PORT or a multiaddr")
-    return value
+    return to_multiaddr(value) if isinstance(value, str) else value
 
 
 def _control_addr(value: Any) -> Any:
@@ -144,6 +138,7 @@ class DhtSection(_Section):
     refresh_interval: Seconds | None = None
     ttl: Seconds | None = None
     resiliency: int | None = None
+    disjoint_paths: int | None = None
     request_timeout: Seconds | None = None
     repair_bytes_per_s: Bytes | None = None
 

@@ -46,12 +46,10 @@ ControlAddr = UnixAddr | TcpAddr
 def parse(text: str) -> ControlAddr:
     """Parse a control address. Raises `InvalidArgument` for anything else."""
     head, _, rest = text.removeprefix("/").partition("/")
-    if text.startswith("/unix/"):
-        return _unix(rest)
-    if text.startswith(("/ip4/", "/ip6/")):
-        return _tcp(text, head, rest)
     if os.path.isabs(text):
-        return _unix(text)
+        if head == "unix":
+            return _unix(rest)
+        return _tcp(text, head, rest) if head in ("ip4", "ip6") else _unix(text)
     raise InvalidArgument(
         f"malformed control address {text[:200]!r}; give /unix/PATH, /ip4/127.0.0.1/tcp/PORT or a path"
     )
@@ -62,7 +60,7 @@ def _unix(path: str) -> UnixAddr:
         path = unquote(path)
     path = "/" + path.strip("/")
     if path == "/" or "\0" in path:
-        raise InvalidArgument("malformed control address: /unix/ needs the path of a socket")
+        raise InvalidArgument("malformed control address; /unix/ is followed by the path of a socket")
     return UnixAddr(path)
 
 

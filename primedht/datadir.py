@@ -43,7 +43,7 @@ from primedht.errors import (
 )
 from primedht.keys import PrivateKey
 from primedht.keystore import read_key_file, write_key_file
-from primedht.limits import UNIX_SOCKET_PATH_BYTES_MAX
+from primedht.limits import DATA_DIR_FREE_BYTES_MIN, UNIX_SOCKET_PATH_BYTES_MAX
 
 log = structlog.get_logger(__name__)
 
@@ -140,6 +140,7 @@ def open_data_dir(
     _check_file_system(path, allow_network_fs=allow_network_fs)
     _make_dir(path)
     _read_version(path)  # before anything is changed: the directory may be none of ours
+    _check_room(path)
     with _locked(path):
         _settle_version(path, _MIGRATIONS if migrations is None else migrations)
         _close_to_others(path)
@@ -220,6 +221,12 @@ def _close_to_others(path: Path) -> None:
     """Let nobody else into a directory that is known to be ours."""
     if stat.S_IMODE(path.stat().st_mode) & 0o077:
         path.chmod(0o700)
+
+
+def _check_room(path: Path) -> None:
+    free_bytes = shutil.disk_usage(path).free
+    if free_bytes < DATA_DIR_FREE_BYTES_MIN:
+        raise DiskFull(f"{path}: only {free_bytes} bytes are free; free some space, nothing was changed")
 
 
 @contextmanager

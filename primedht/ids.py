@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from functools import lru_cache
+from typing import Self
 
 import base58
 
@@ -25,7 +26,7 @@ class PeerId(bytes):
 
     __slots__ = ()
 
-    def __new__(cls, multihash: bytes) -> PeerId:
+    def __new__(cls, multihash: bytes) -> Self:
         """Raises `InvalidArgument` unless `multihash` is an identity or sha2-256 multihash."""
         if len(multihash) < 2 or multihash[1] != len(multihash) - 2:
             raise InvalidArgument(f"not a peer id: {multihash[:40].hex()}")

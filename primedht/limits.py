@@ -44,6 +44,9 @@ REDIS_TIMEOUT_S = 10.0  # ours: one call, or a connection's greeting
 REDIS_RETRY_S = 0.5  # ours: between attempts to reach a server that is away
 PROVIDER_FLUSH_S = 1.0  # ours: how long what peers announced may be in memory only
 PROVIDERS_UNFLUSHED_MAX = 200_000  # ours: changes that wait while the store is away
+CORRECTIONS_MAX = 64  # ours: reads whose entry correction goes on at once, in the background
+CORRECTION_TIMEOUT_S = 30.0  # go-libp2p-kad-dht, routing.go: updatePeerValues
+EQUIVOCATIONS_MAX = 1024  # ours: keys whose owner's double signing was reported already
 VERSION_FLOORS_MAX = 200_000  # ours: as many as records; about 250 bytes of memory each
 
 # --- lookups ---------------------------------------------------------------------------------------
@@ -76,6 +79,7 @@ CONTROL_BATCH_AT_ONCE = 16  # ours: operations of one batch in flight
 CONTROL_PROVIDERS_DEFAULT = 20  # go-libp2p-daemon, dht.go, defaultProviderCount
 UNIX_SOCKET_PATH_BYTES_MAX = 107  # Linux, sun_path of 108 bytes with its NUL
 CONFIG_BYTES_MAX = 1 << 20  # ours: a configuration file is some KiB
+DATA_DIR_FREE_BYTES_MIN = 1 << 20  # ours: LMDB maps its lock file; without room for it the kernel kills us
 
 # --- signed records and keys ------------------------------------------------------------------------
 IPNS_RECORD_BYTES_MAX = 10 << 10  # IPNS record spec, "Record Size Limit"; boxo/ipns, MaxRecordSize
@@ -95,6 +99,7 @@ KEY_NAME_CHARS_MAX = 64  # ours: a file name with room for a suffix
 # --- peers --------------------------------------------------------------------------------------------
 ADMISSION_QUEUE_MAX = 256  # ours: candidates waiting to be verified; go checks 256 at once
 ADMISSIONS_AT_ONCE = 8  # ours: a Python handshake costs milliseconds of CPU
+CHECKS_AT_ONCE = 32  # ours: of members and connected peers; most wait for an answer only
 EVICTION_PING_AGE_S = 60.0  # ours: a member heard from more recently is not pinged for a newcomer
 HEARD_ADDRS_TTL_S = 600.0  # ours: addresses that a third peer told us; go keeps them 2 minutes
 FOUND_PEERS_MAX = 4096  # ours: peers whose way of discovery is remembered
@@ -104,16 +109,18 @@ DEPARTED_PEERS_MAX = 256  # ours: peers that failed and are tried again
 DEPARTED_PAUSE_S = 5.0  # ours: first pause before a failed peer is tried again; doubles
 DEPARTED_PAUSE_S_MAX = 600.0  # ours
 DEPARTED_ATTEMPTS_MAX = 24  # ours: about three hours
+STRANGER_ATTEMPTS_MAX = 4  # ours: as above for peers that never were members; about a minute
 PASSED_OVER_S = 600.0  # ours: a peer that answered and found its bucket full is left alone so long
 PASSED_OVER_PEERS_MAX = 1024  # ours: such peers remembered
 SLOW_AFTER_S = 1.0  # ours: a lookup's patience with a peer of unknown round-trip time
-SLOW_AFTER_S_MIN = 0.25  # ours: no less, however near the peer
+SLOW_AFTER_S_MIN = 1.0  # ours: no less, however near: a loaded machine stalls so long, and holders count
 SLOW_DIAL_S = 3.0  # ours: as above, for one to be dialled first, while no dial has been measured
 SLOW_AFTER_DIALS = 2.0  # ours: as above, in measured dials
 SLOW_AFTER_RTTS = 4.0  # ours: patience in measured round-trip times
 
 # --- host: connections ------------------------------------------------------------------------------
 CONNECTION_BACKLOG_BYTES_MAX = 8 << 20  # ours: bytes a peer leaves unread before its connection ends
+CONNECTION_UNREAD_BYTES_MAX = 16 << 20  # ours: one stream's largest window in py-libp2p's Yamux
 WRITE_STALL_TIMEOUT_S = 30.0  # ours: a peer that takes no byte for so long is dropped
 CONNECT_TIMEOUT_S = 5.0  # go-libp2p, tcp.go: defaultConnectTimeout
 HANDSHAKE_TIMEOUT_S = 10.0  # py-libp2p, network/config.py: upgrade of a connection
@@ -141,12 +148,36 @@ STREAM_LINGER_S = 10.0  # ours: a stream that we ended and the peer did not is r
 KAD_STREAMS_IDLE_MAX = 2  # ours: kept per peer for the next requests
 KAD_STREAMS_OUT_MAX = 8  # ours: requests to one peer at once
 KAD_STREAM_IDLE_S = 8.0  # js-libp2p aborts a stream that is idle for 10 s (kad-dht, rpc/index.ts)
-KAD_STREAMS_IN_MAX = 64  # ours: of one peer; twice rust's 32 (kad/src/handler.rs)
+KAD_STREAMS_IN_MAX = 128  # ours: of one peer; twice what js opens at once (kad-dht, 64 outbound)
 KAD_REQUESTS_IN_MAX = 256  # ours: being answered at once, of all peers
 KAD_IN_BYTES_PER_PEER_MAX = 16 << 20  # ours: requests and replies of one peer in memory at once
 KAD_IN_BYTES_MAX = 128 << 20  # ours: the same, of all peers
+KAD_REQUESTS_PER_PEER_MAX = KAD_STREAMS_OUT_MAX  # ours: as above, of one peer; the others wait
 KAD_ANSWER_TIMEOUT_S = 30.0  # ours: one inbound request, its reply sent
 PING_STREAMS_IN_MAX = 4  # ours: of one peer; go allows 2
+
+# --- host: noise and yamux ----------------------------------------------------------------------------
+NOISE_MUXERS_MAX = 16  # ours: multiplexers looked at in a handshake; peers offer one or two
+NOISE_FRUITLESS_READS_MAX = 4096  # ours: reads of a few bytes that complete no frame, net of others
+YAMUX_WINDOW_BYTES_MAX = 16 << 20  # go-yamux, const.go: maxStreamWindow
+YAMUX_WINDOW_GROWTH_BYTES_MAX = 16 << 20  # ours: of a connection's receive windows, beyond the initial
+YAMUX_UNREAD_BYTES_MAX = 32 << 20  # ours: of a connection: that growth and 64 full initial windows
+YAMUX_MEMORY_BYTES_MAX = 256 << 20  # ours: unread data of all connections together
+YAMUX_MEMORY_BYTES_FAIR = 1 << 20  # ours: what a connection may hold when that is exceeded
+YAMUX_STREAM_QUEUE_BYTES = 256 << 10  # ours: unsent data of a stream above which its writer waits
+YAMUX_QUEUE_BYTES = 1 << 20  # ours: of a connection above which every writer waits for its own
+YAMUX_CONTROL_BYTES_MAX = 64 << 10  # ours: unsent replies to a peer that asks and does not read
+YAMUX_ACCEPT_BACKLOG = 256  # go-yamux, mux.go: AcceptBacklog
+YAMUX_ACK_BACKLOG = 256  # libp2p specs, yamux/README.md, "ACK backlog & backpressure"
+YAMUX_INBOUND_STREAMS_MAX = 1024  # go-yamux, mux.go: MaxIncomingStreams is 1000
+YAMUX_SKIPPED_IDS_MAX = 1024  # ours: go-yamux may send the first frames of new streams out of order
+YAMUX_KEEPALIVE_S = 30.0  # go-yamux, mux.go: KeepAliveInterval
+YAMUX_PING_TIMEOUT_S = 15.0  # ours: go's ConnectionWriteTimeout is 10 s
+YAMUX_RTT_AGE_S = 1.0  # ours: while data flows, the round-trip time is measured anew after this long
+YAMUX_IDLE_FRAMES_BURST = 256  # ours: pings and frames without effect
+YAMUX_IDLE_FRAMES_PER_S = 16.0  # ours: peers ping every 10 to 30 s
+YAMUX_CHURN_BURST = 2048  # ours: streams that the peer resets, or opens beyond the limits
+YAMUX_CHURN_PER_S = 128.0  # ours: an honest lookup gives up on a few streams a second
 
 # --- host: identify and addresses -----------------------------------------------------------------------
 IDENTIFY_BYTES_MAX = 32 << 10  # ours: all messages of one answer; go's limit is 8 KiB a message
@@ -168,10 +199,12 @@ DNS_TIMEOUT_S = 10.0  # ours
 BOOTSTRAP_PAUSE_S = 1.0  # ours: first pause between rounds while the table is empty; doubles
 BOOTSTRAP_PAUSE_S_MAX = 60.0  # ours
 BOOTSTRAP_DIAL_S = 15.0  # ours: one address, names resolved, handshake and identify included
+JOIN_PATIENCE_S = 2.0  # ours: how long operations wait for the rest of the first join
 LOW_PEERS = 10  # go-libp2p-kad-dht, dht.go: minRTRefreshThreshold
 LOW_PEERS_INTERVAL_S = 120.0  # go-libp2p-kad-dht, dht.go: periodicBootstrapInterval
 WALK_TIMEOUT_S = 60.0  # go-libp2p-kad-dht refreshes within 10 s per query; ours covers dead peers too
 SNAPSHOT_PEERS_MAX = 256  # ours: candidates for the next start
+SNAPSHOT_PAUSE_S = 1.0  # ours: from the first peer's joining until the table is remembered; doubles
 SNAPSHOT_INTERVAL_S = 300.0  # ours: a crash loses at most this much of the table's news
 
 # --- repair -------------------------------------------------------------------------------------------

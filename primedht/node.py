@@ -29,6 +29,7 @@ from primedht.dht.config import DhtConfig, Duration, seconds
 from primedht.dht.dht import Dht, Discovery, open_dht
 from primedht.dht.ports import Ports
 from primedht.errors import (
+    InvalidArgument,
     InvalidKey,
     NotPermitted,
     PeerNotFound,
@@ -43,6 +44,7 @@ from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
 from primedht.logs import quieten_unconfigured
+from primedht.peer_addr import to_multiaddr
 from primedht.records.keys import KeyClass, parse_key_text, parse_prime_key
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
@@ -141,6 +143,8 @@ class Node:
         """
         wire_key = _wire_key(key)
         ttl_s = None if ttl is None else seconds(ttl)
+        if ttl_s is not None and not ttl_s > 0:  # NaN too
+            raise InvalidArgument(f"ttl is {ttl_s:g} s; it must be over 0")
         inline_bytes_max = self.config.records.inline_bytes_max
         if len(value) > inline_bytes_max:
             raise ValueTooLarge(
@@ -234,8 +238,9 @@ class Node:
         return [self.dht.peers.info(peer) for peer in found.closest]
 
     async def connect(self, addr: str, *, timeout: Duration = limits.BOOTSTRAP_DIAL_S) -> PeerInfo:
-        """Connect to a multiaddr, with or without `/p2p`; return the peer."""
-        return self.dht.peers.info(await self.dht.connect(addr, timeout_s=seconds(timeout)))
+        """Connect to HOST:PORT or a multiaddr, with or without `/p2p`; return the peer."""
+        peer = await self.dht.connect(to_multiaddr(addr), timeout_s=seconds(timeout))
+        return self.dht.peers.info(peer)
 
     async def connect_peer(
         self, peer: PeerId, addrs: Sequence[bytes] = (), *, timeout: Duration = limits.BOOTSTRAP_DIAL_S
@@ -283,6 +288,7 @@ class Node:
                 "bucket_sizes": dht.routing_table.bucket_sizes(),
                 "bucket_size_max": dht.config.k_bucket_size,
                 "why_empty": dht.bootstrap.why_empty(),
+                "network_size_estimate": dht.lookups.network_size.estimate(trio.current_time()),
             },
             "bootstrap": [
                 {"addr": attempt.addr, "code": attempt.code, "detail": attempt.detail}
@@ -367,7 +373,7 @@ async def open_node(
         config: everything; default a private node in memory on a free port of every interface.
         dht: the engine's parameters, in the place of those that `config` gives.
         data_dir: where identity and store are kept; None is `config.node.data_dir`, or in memory.
-        bootstrap: addresses to join through, beside those of `config`.
+        bootstrap: HOST:PORT or multiaddrs to join through, beside those of `config`.
         storage: a backend of your own, closed by you.
     Raises: the `LocalError` that keeps it from starting.
     """
@@ -377,7 +383,7 @@ async def open_node(
     parameters = config.to_dht_config()
     if dht is not None:
         parameters = dht.with_changes(network_id=config.protocol_id, network_kind=config.network.kind)
-    addrs = (*config.node.bootstrap, *bootstrap)
+    addrs = (*config.node.bootstrap, *map(to_multiaddr, bootstrap))
     async with AsyncExitStack() as stack:
         directory = data_dir if data_dir is not None else config.node.data_dir
         if directory is not None and not isinstance(directory, DataDir):
@@ -427,7 +433,10 @@ def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str]) -> Ho
         network_kind=dht.network_kind,
         allowed=tuple(bootstrap),
         connections=ConnectionLimits(
-            low=caps.connections_low, high=caps.connections_high, max=caps.connections_max
+            low=caps.connections_low,
+            high=caps.connections_high,
+            max=caps.connections_max,
+            inbound_per_ip_max=caps.inbound_per_ip_max,
         ),
     )
 

@@ -153,6 +153,7 @@ async def save_snapshot(store: KeyValue, peers: Peers, network_id: str) -> None:
         "peers": {info.id.hex(): [addr.hex() for addr in info.addrs[:8]] for info in known if info.addrs},
     }
     await store.put({_SNAPSHOT_NAME: json.dumps(snapshot).encode()})
+    log.debug("table_remembered", peers=len(snapshot["peers"]))
 
 
 async def load_snapshot(store: KeyValue, network_id: str) -> tuple[PeerInfo, ...]:

@@ -41,6 +41,8 @@ class DhtConfig:
     k_bucket_size: k, peers per bucket and in a lookup's result. alpha: requests of one lookup in
     flight. replication_factor: R, holders of a value. refresh_interval: between bucket refreshes.
     ttl: life of an open value from its put. resiliency: beta, closest peers that must have answered.
+    disjoint_paths: lookups go along so many paths that share no peer (S/Kademlia), so that liars on one
+    cannot lead the others astray; each path costs a lookup's requests.
     mode: "auto" serves on private networks and, on public ones, where an address of ours is public.
     """
 
@@ -50,6 +52,7 @@ class DhtConfig:
     refresh_interval: Duration = 3600
     ttl: Duration = 86400
     resiliency: int = limits.RESILIENCY
+    disjoint_paths: int = 1
     request_timeout: Duration = limits.REQUEST_TIMEOUT_S
     mode: Literal["auto", "client", "server"] = "auto"
     network_kind: Literal["private", "public"] = "private"
@@ -70,6 +73,10 @@ class DhtConfig:
                 f"replication_factor is {self.replication_factor}; it must be 1 to k_bucket_size ({k})",
             ),
             (self.resiliency >= 1, f"resiliency is {self.resiliency}; it must be at least 1"),
+            (
+                1 <= self.disjoint_paths <= self.alpha,
+                f"disjoint_paths is {self.disjoint_paths}; it must be 1 to alpha ({self.alpha})",
+            ),
             (seconds(self.refresh_interval) > 0, "refresh_interval must be positive"),
             (seconds(self.ttl) > 0, "ttl must be positive"),
             (seconds(self.request_timeout) > 0, "request_timeout must be positive"),

@@ -273,9 +273,15 @@ class Dht:
     # --- inner ---------------------------------------------------------------------------------------
 
     async def _ready(self, timeout_s: float) -> None:
-        """With an empty table, wait until the first bootstrap attempt has ended: it is under way."""
-        if not len(self.peers.table):
-            with trio.move_on_after(timeout_s / 2):
+        """Wait until the first attempt to join has ended: who has just met one peer misses values.
+
+        Not for long if somebody is in the table, though: a dead bootstrap peer takes its time.
+        """
+        if not self.bootstrap.tried.is_set():
+            patience_s = timeout_s / 2
+            if len(self.peers.table):
+                patience_s = min(patience_s, limits.JOIN_PATIENCE_S)
+            with trio.move_on_after(patience_s):
                 await self.bootstrap.tried.wait()
 
     def _spawn(self, function: Callable[[], Awaitable[None]]) -> None:

@@ -10,6 +10,9 @@ Source: libp2p kad-dht spec, "RPC messages"; go-libp2p-kad-dht, handlers.go.
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import chain
+
 from primedht import limits
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Requester
@@ -59,24 +62,23 @@ class Handlers:
         target = PeerId.if_valid(message.key)
         first: list[PeerInfo] = []
         if target is not None:
-            info = self._peers.info(target)
+            info = self._filtered(self._peers.info(target))
             if info.addrs:
                 first.append(info)
         closest = self._closer(message.key, requester, known=target)
         budget = min(limits.SMALL_REPLY_BYTES_MAX, requester.reply_bytes_max) - _ENVELOPE_BYTES
-        return Message(MessageType.FIND_NODE, closer_peers=codec.fit_peers(first + closest, budget))
+        return Message(MessageType.FIND_NODE, closer_peers=codec.fit_peers_evenly(first + closest, budget))
 
     async def _get_value(self, requester: Requester, message: Message) -> Message:
         if not message.key:
             raise ProtocolViolation("GET_VALUE without a key")
-        record = await self._values.held(message.key)
-        held_bytes = 0 if record is None else len(record.value) + 2 * len(record.key)
-        if record is not None and held_bytes > requester.reply_bytes_max - limits.SMALL_REPLY_BYTES_MAX:
-            closer_budget = max(0, requester.reply_bytes_max - held_bytes - 4 * _ENVELOPE_BYTES)
-        else:
-            closer_budget = limits.SMALL_REPLY_BYTES_MAX - 4 * _ENVELOPE_BYTES
-        closer = codec.fit_peers(self._closer(message.key, requester), closer_budget)
-        return Message(MessageType.GET_VALUE, message.key, record, closer)
+        reply = Message(MessageType.GET_VALUE, message.key, await self._values.held(message.key))
+        budget = min(
+            limits.SMALL_REPLY_BYTES_MAX - len(message.key) - _ENVELOPE_BYTES,
+            requester.reply_bytes_max - len(codec.encode(reply)),
+        )
+        closer = codec.fit_peers_evenly(self._closer(message.key, requester), budget)
+        return replace(reply, closer_peers=closer)
 
     async def _put_value(self, requester: Requester, message: Message) -> Message:
         record = message.record
@@ -87,20 +89,21 @@ class Handlers:
 
     async def _add_provider(self, requester: Requester, message: Message) -> None:
         _check_multihash(message.key)
-        offered = [info for info in message.provider_peers if info.id == requester.peer]
+        offered = [info.addrs for info in message.provider_peers if info.id == requester.peer]
         if not offered:
             raise ProtocolViolation("ADD_PROVIDER names nobody but the sender, and this one does not")
-        if not offered[0].addrs:
+        provider = PeerInfo(requester.peer, tuple(dict.fromkeys(chain.from_iterable(offered))))
+        if not provider.addrs:
             raise ProtocolViolation("ADD_PROVIDER without an address")
-        await self._providers.receive(requester, message.key, offered[0])
+        await self._providers.receive(requester, message.key, self._filtered(provider))
 
     async def _get_providers(self, requester: Requester, message: Message) -> Message:
         _check_multihash(message.key)
         budget = requester.reply_bytes_max - len(message.key) - _ENVELOPE_BYTES
         closer_budget = min(budget // 2, limits.SMALL_REPLY_BYTES_MAX)
-        closer = codec.fit_peers(self._closer(message.key, requester), closer_budget)
+        closer = codec.fit_peers_evenly(self._closer(message.key, requester), closer_budget)
         budget -= sum(map(codec.peer_bytes, closer))
-        known = self._providers.held(message.key)
+        known = map(self._filtered, self._providers.held(message.key))
         return Message(
             MessageType.GET_PROVIDERS,
             message.key,
@@ -116,12 +119,17 @@ class Handlers:
         exclude = {requester.peer} if known is None else {requester.peer, known}
         found = []
         for peer in self._peers.closest(key_of(key), self._bucket_size, exclude=exclude):
-            info = self._peers.info(peer)
-            if self._public:
-                info = PeerInfo(peer, tuple(filter(addrs.is_public, info.addrs)))
+            info = self._filtered(self._peers.info(peer))
             if info.addrs:
                 found.append(info)
         return found
+
+    def _filtered(self, info: PeerInfo) -> PeerInfo:
+        """Return `info` without the addresses that this network has no use for; names are of use."""
+        if not self._public:
+            return info
+        usable = (addr for addr in info.addrs if addrs.ip_of(addr) is None or addrs.is_public(addr))
+        return PeerInfo(info.id, tuple(usable))
 
 
 def _check_multihash(key: bytes) -> None:

@@ -18,9 +18,11 @@ from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports
 from primedht.errors import PeerTimeout, ProtocolViolation, RemoteError
 from primedht.ids import PeerId
+from primedht.kad.disjoint import DisjointQueries
 from primedht.kad.diversity import without_crowded_groups
-from primedht.kad.key import Key, key_of
+from primedht.kad.key import Key, common_prefix_length, key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.kad.netsize import NetworkSize
 from primedht.kad.query import Ask, Query, QueryLimits
 from primedht.results import Asked, AskOutcome, Trace
 from primedht.wire import addrs
@@ -29,7 +31,8 @@ Verdict = Literal["value", "nothing"]
 """What an answer was worth: `value` if it carried an acceptable record or provider."""
 
 Judge = Callable[[PeerId, Message], Verdict]
-Enough = Callable[[Query], bool]
+AnyQuery = Query | DisjointQueries
+Enough = Callable[[AnyQuery], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,23 @@ class Lookups:
         self._peers = peers
         self._config = config
         self._request_timeout_s = seconds(config.request_timeout)
+        self._closer_max = limits.QUERY_PEERS_PER_REPLY_FACTOR * config.k_bucket_size
         self._limits = QueryLimits(
             result_size=config.k_bucket_size,
             concurrency=config.alpha,
             resiliency=config.resiliency,
         )
+        self.network_size = NetworkSize(bucket_size=config.k_bucket_size)
 
     async def closest_peers(self, target: bytes, *, timeout_s: float) -> LookupResult:
         """Find the k peers closest to `target`, a preimage."""
-        return await self.run(Message(MessageType.FIND_NODE, key=target), timeout_s=timeout_s)
+        result = await self.run(Message(MessageType.FIND_NODE, key=target), timeout_s=timeout_s)
+        if result.trace.stopped in ("converged", "exhausted"):
+            point, table = key_of(target), self._peers.table
+            sizes, cpl = table.sizes_by_cpl(), common_prefix_length(point, table.self_key)
+            level = sizes[cpl] if cpl < len(sizes) else 0
+            self.network_size.track(point, result.closest, trio.current_time(), bucket_level=level)
+        return result
 
     async def run(
         self,
@@ -84,13 +95,7 @@ class Lookups:
             enough: asked after each answer; True ends the lookup.
         """
         target = key_of(message.key)
-        query = Query(
-            target,
-            self._peers.closest(target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size),
-            self._limits,
-            slow_after_s=self._peers.slow_after_s,
-            exclude={self._peers.peer_id},
-        )
+        query = self._query(target)
         asked: dict[PeerId, Asked] = {}
         began = trio.current_time()
         send, receive = trio.open_memory_channel[_Outcome](limits.QUERY_PEERS_MAX)
@@ -129,6 +134,14 @@ class Lookups:
         answered = set(result.answered)
         return LookupResult(tuple(peer for peer in result.closest_peers if peer in answered), trace)
 
+    def _query(self, target: Key) -> AnyQuery:
+        seeds = self._peers.closest(target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size)
+        patience, own = self._peers.slow_after_s, {self._peers.peer_id}
+        paths = self._config.disjoint_paths
+        if paths == 1:
+            return Query(target, seeds, self._limits, slow_after_s=patience, exclude=own)
+        return DisjointQueries(target, seeds, self._limits, paths=paths, slow_after_s=patience, exclude=own)
+
     async def _ask(
         self, ask: Ask, message: Message, started_s: float, send: trio.MemorySendChannel[_Outcome]
     ) -> None:
@@ -140,7 +153,7 @@ class Lookups:
             error = failure
         send.send_nowait(_Outcome(ask, started_s, dialled, reply, error))
 
-    def _take(self, query: Query, outcome: _Outcome, judge: Judge, began: float) -> Asked:
+    def _take(self, query: AnyQuery, outcome: _Outcome, judge: Judge, began: float) -> Asked:
         """Report `outcome` to the query and the routing table; return its line of the trace."""
         now = trio.current_time()
         ask, reply, error = outcome.ask, outcome.reply, outcome.error
@@ -157,7 +170,8 @@ class Lookups:
             query.on_failed(ask.peer, now)
             return Asked(ask.peer, ask.hop, outcome.started_s, took_s, _outcome_of(error))
         self._peers.answered(ask.peer, took_s=took_s, dialled=outcome.dialled)
-        closer = self._usable(reply.closer_peers)
+        # Of a peer that names more nobody is heard of: each may cost a dial.
+        closer = self._usable(reply.closer_peers)[: self._closer_max]
         self._peers.hear(closer)
         query.on_answered(ask.peer, [info.id for info in closer], now)
         return Asked(

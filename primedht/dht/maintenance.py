@@ -21,6 +21,7 @@ from primedht.dht.ports import Rng
 from primedht.dht.providers import Providers
 from primedht.dht.values import Values
 from primedht.errors import PrimeDhtError
+from primedht.ids import PeerId
 from primedht.kad.refresh import NONCE_BYTES, RefreshSchedule, TargetSearch
 from primedht.stores.kv import KeyValue
 
@@ -97,11 +98,22 @@ async def _postpone(values: Values, key: bytes, until_unix_s: float) -> None:
 
 
 async def serve_snapshot(store: KeyValue, peers: Peers, network_id: str) -> NoReturn:
-    """Remember the table now and then, so that a crash does not forget the network."""
+    """Remember the table soon after somebody joined it, so that a crash does not forget the network."""
+    joined = trio.Event()
+
+    def on_joined(peer: PeerId) -> None:
+        joined.set()
+
+    peers.watch(joined=on_joined)
+    pause_s = limits.SNAPSHOT_PAUSE_S
     while True:
-        await trio.sleep(limits.SNAPSHOT_INTERVAL_S)
+        await joined.wait()
+        await trio.sleep(pause_s)  # the first peer introduces the next ones
+        joined = trio.Event()
+        pause_s = min(2 * pause_s, limits.SNAPSHOT_INTERVAL_S)
         if len(peers.table):
             try:
                 await save_snapshot(store, peers, network_id)
             except PrimeDhtError as error:
                 log.warning("snapshot_skipped", code=error.code)
+                joined.set()

@@ -39,10 +39,11 @@ How = Literal["bootstrap", "mdns", "remembered", "lookup", "inbound", "connect"]
 
 @dataclass(slots=True)
 class _Departed:
-    """A peer that left the table by failing. Times are monotonic seconds."""
+    """A peer that failed. Times are monotonic seconds. was_member: that made it leave the table."""
 
     try_at: float
     pause_s: float
+    was_member: bool
     attempts: int = 0
 
 
@@ -64,7 +65,9 @@ class Peers:
         self._departed: dict[PeerId, _Departed] = {}
         self._passed_over: dict[PeerId, float] = {}  # answered, found no place: when they may try again
         self._queued: set[PeerId] = set()
-        self._send, self._receive = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
+        # Those that we are connected to or know do not queue behind those that others told us of.
+        self._checks = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
+        self._admissions = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
         self._joined: list[Callable[[PeerId], None]] = []
         self._left: list[Callable[[PeerId], None]] = []
         self._addrs_changed: list[Callable[[], None]] = []
@@ -153,10 +156,11 @@ class Peers:
 
     def failed(self, peer: PeerId, error: RemoteError) -> None:
         """`peer` failed a request of ours: a member leaves the table, to be tried again later."""
-        if peer in self.table:
+        was_member = peer in self.table
+        if was_member:
             log.debug("peer_dropped", peer=str(peer), code=error.code)
             self._drop(peer)
-        self._note_departed(peer)
+        self._note_departed(peer, was_member=was_member)
 
     def heard_from(self, peer: PeerId) -> None:
         """`peer` sent us a request: a member stays fresh; others must first answer one of ours."""
@@ -181,16 +185,27 @@ class Peers:
             self._book.add(info.id, info.addrs, ttl_s=ttl_s)
 
     def note_found(self, peer: PeerId, how: How) -> None:
-        """Remember how `peer` was found first; only as many as the limit."""
-        if peer not in self.found and len(self.found) < limits.FOUND_PEERS_MAX:
-            self.found[peer] = how
+        """Remember how `peer` was found first; whatever else is known says more than that it connected.
+
+        Of too many the oldest that is no member is forgotten.
+        """
+        if self.found.get(peer, "inbound") != "inbound":
+            return
+        if peer not in self.found and len(self.found) >= limits.FOUND_PEERS_MAX:
+            oldest = next((known for known in self.found if known not in self.table), None)
+            if oldest is None:
+                return
+            del self.found[oldest]
+        self.found[peer] = how
 
     def consider(self, peer: PeerId) -> None:
         """Have `peer` verified soon. Dropped when too many wait: it will be met again."""
         if peer in self._queued or peer == self.peer_id:
             return
+        known = peer in self.table or self.is_connected(peer) or self._was_member(peer)
+        send, _ = self._checks if known else self._admissions
         try:
-            self._send.send_nowait(peer)
+            send.send_nowait(peer)
         except trio.WouldBlock:
             return
         self._queued.add(peer)
@@ -220,14 +235,18 @@ class Peers:
     async def serve(self) -> NoReturn:
         """Verify candidates and probe members. Only cancellation ends it."""
         async with trio.open_nursery() as nursery:
-            for _ in range(limits.ADMISSIONS_AT_ONCE):
-                nursery.start_soon(self._serve_admission)
+            for at_once, (_, receive) in (
+                (limits.CHECKS_AT_ONCE, self._checks),
+                (limits.ADMISSIONS_AT_ONCE, self._admissions),
+            ):
+                for _ in range(at_once):
+                    nursery.start_soon(self._serve_queue, receive)
             nursery.start_soon(self._serve_liveness)
         raise AssertionError("unreachable: its tasks never return")
 
-    async def _serve_admission(self) -> NoReturn:
+    async def _serve_queue(self, receive: trio.MemoryReceiveChannel[PeerId]) -> NoReturn:
         while True:
-            peer = await self._receive.receive()
+            peer = await receive.receive()
             try:
                 await self.verify(peer)
             finally:
@@ -248,7 +267,7 @@ class Peers:
         self.answered(peer, took_s=trio.current_time() - started, dialled=not connected)
         if peer not in self.table:
             self._pass_over(peer)
-        self.hear(others)
+        self.hear(others[: limits.QUERY_PEERS_PER_REPLY_FACTOR * self._config.k_bucket_size])
         return True
 
     async def _serve_liveness(self) -> NoReturn:
@@ -270,6 +289,17 @@ class Peers:
                     self.consider(peer)
 
     # --- inner -----------------------------------------------------------------------------------------
+
+    def _make_room_for_departed(self, *, was_member: bool) -> bool:
+        """Forget one of too many, strangers first: whoever names peers that do not exist must not make
+        this node forget the members that it lost. False: there is no room."""
+        if len(self._departed) < limits.DEPARTED_PEERS_MAX:
+            return True
+        stranger = next((peer for peer, gone in self._departed.items() if not gone.was_member), None)
+        if stranger is None and not was_member:
+            return False
+        del self._departed[next(iter(self._departed)) if stranger is None else stranger]
+        return True
 
     def _is_passed_over(self, peer: PeerId) -> bool:
         """Whether `peer` answered lately and found no place: every neighbour names it again and again."""
@@ -305,17 +335,27 @@ class Peers:
             self._on_joined(promoted)
             self.consider(promoted)
 
-    def _note_departed(self, peer: PeerId) -> None:
+    def _was_member(self, peer: PeerId) -> bool:
+        departed = self._departed.get(peer)
+        return departed is not None and departed.was_member
+
+    def _note_departed(self, peer: PeerId, *, was_member: bool) -> None:
         departed = self._departed.get(peer)
         now = trio.current_time()
         if departed is None:
-            if len(self._departed) >= limits.DEPARTED_PEERS_MAX:
-                del self._departed[next(iter(self._departed))]
-            self._departed[peer] = _Departed(now + limits.DEPARTED_PAUSE_S, limits.DEPARTED_PAUSE_S)
+            if not self._make_room_for_departed(was_member=was_member):
+                return
+            self._departed[peer] = _Departed(
+                now + limits.DEPARTED_PAUSE_S, limits.DEPARTED_PAUSE_S, was_member
+            )
             return
         departed.attempts += 1
-        if departed.attempts >= limits.DEPARTED_ATTEMPTS_MAX:
+        departed.was_member |= was_member
+        if departed.attempts >= (
+            limits.DEPARTED_ATTEMPTS_MAX if departed.was_member else limits.STRANGER_ATTEMPTS_MAX
+        ):
             del self._departed[peer]
+            self._pass_over(peer)
             return
         departed.pause_s = min(2 * departed.pause_s, limits.DEPARTED_PAUSE_S_MAX)
         departed.try_at = now + departed.pause_s

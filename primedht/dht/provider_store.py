@@ -39,7 +39,7 @@ from primedht.stores.kv import KeyValue, scan_all
 log = structlog.get_logger(__name__)
 
 _RECORD_PREFIX, _OWN_PREFIX = b"p/r/", b"p/o/"
-_RECORD_OVERHEAD_BYTES = 128  # what a record takes beside its key, peer id and addresses
+_RECORD_OVERHEAD_BYTES = 600  # of memory, measured: what a record takes beside its key, peer id and addresses
 _SWEEP_KEYS = 500  # swept between two turns of other tasks
 
 

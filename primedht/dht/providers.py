@@ -18,14 +18,13 @@ import trio
 from primedht import limits
 from primedht.clock import WallClock
 from primedht.dht.config import DhtConfig, seconds
-from primedht.dht.lookup import Lookups, Verdict
+from primedht.dht.lookup import AnyQuery, Lookups, Verdict
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.provider_store import ProviderStore
 from primedht.errors import InvalidKey, PrimeDhtError, RemoteError
 from primedht.ids import PeerId
 from primedht.kad.messages import Message, MessageType, PeerInfo
-from primedht.kad.query import Query
 from primedht.kad.reprovide import ReprovideSchedule
 from primedht.results import ProvideResult, Refusal
 
@@ -120,27 +119,34 @@ class Providers:
             take(info)
 
         def judge(peer: PeerId, reply: Message) -> Verdict:
-            self._peers.hear(reply.closer_peers)
             news = [take(info) for info in reply.provider_peers]
             return "value" if any(news) else "nothing"
 
-        def enough(query: Query) -> bool:
+        def enough(query: AnyQuery) -> bool:
             return bool(limit) and len(found) >= limit
 
-        if not (limit and len(found) >= limit):
-            request = Message(MessageType.GET_PROVIDERS, multihash)
-            await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+        with trio.move_on_after(timeout_s):
+            if not (limit and len(found) >= limit):
+                request = Message(MessageType.GET_PROVIDERS, multihash)
+                await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+            for peer in without_addrs:
+                if not self._peers.info(peer).addrs:
+                    await self._lookups.closest_peers(bytes(peer), timeout_s=timeout_s)
         for peer in without_addrs:
-            await self._lookups.closest_peers(bytes(peer), timeout_s=timeout_s)
             emit(self._peers.info(peer))
         return len(found)
 
     # --- inbound -----------------------------------------------------------------------------------
 
     async def receive(self, requester: Requester, multihash: bytes, provider: PeerInfo) -> None:
-        """Remember that `provider`, the requester itself, has `multihash`."""
+        """Remember that `provider`, the requester itself, has `multihash`.
+
+        Addresses that the book's filter refuses are not given to others either.
+        """
         self._peers.remember_addrs(provider, ttl_s=limits.PROVIDER_ADDRS_TTL_S)
-        self.store.add(multihash, provider, ip=requester.ip)
+        known = self._peers.info(provider.id).addrs
+        permitted = tuple(addr for addr in provider.addrs if addr in known)
+        self.store.add(multihash, PeerInfo(provider.id, permitted), ip=requester.ip)
 
     def held(self, multihash: bytes) -> list[PeerInfo]:
         """Return the providers known here, shuffled, this node among them if it provides."""

@@ -4,7 +4,8 @@ This node acts for a record only if by its own table it is one of the R closest,
 newcomers displaced it. It acts when somebody new enters that set, which the table tells it, and for
 every record once an interval. The closest holder goes first and the others wait their turn, so that
 they find the work done: each asks (GET_VALUE) before it sends (PUT_VALUE), takes over what is better
-than its own, and never spends more than a budget of bytes per second.
+than its own, and never spends more than a budget of bytes per second. After a put the closest holder
+asks all others whether they have it and those ask only the closest: twice R questions, not R times R.
 
 Copies carry the seconds that are left, so no number of repairs lengthens a life.
 
@@ -15,7 +16,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NoReturn
+from functools import partial
+from typing import Literal, NoReturn
 
 import structlog
 import trio
@@ -34,6 +36,9 @@ from primedht.kad.messages import Message, MessageType
 
 log = structlog.get_logger(__name__)
 
+Ensured = Literal["held", "refused", "failed"]
+"""How seeing to a peer's copy ended: it has one, it will not have one, or that is not known."""
+
 
 class Repair:
     """Replicates what this node holds. `serve` runs its tasks."""
@@ -47,7 +52,9 @@ class Repair:
         self._config = config
         self._request_timeout_s = seconds(config.request_timeout)
         self._holders: dict[bytes, tuple[PeerId, ...]] = {}
-        """Per held key, the other peers that are known to hold its record."""
+        """Per held key, the other peers that hold its record as far as we know."""
+        self._unconfirmed: set[bytes] = set()
+        """Keys whose holders are those that the record's sender should have placed it on."""
         self._due: Schedule[bytes] = Schedule()  # monotonic seconds
         self._fresh: dict[bytes, None] = {}
         self._table_changed = True
@@ -58,9 +65,25 @@ class Repair:
         """Copies sent since the start."""
         peers.watch(joined=self._on_table_change, left=self._on_table_change)
         values.on_stored = self.note_stored
+        values.on_received = self.note_received
 
     def note_stored(self, key: bytes, holders: Sequence[PeerId]) -> None:
         """A record of `key` is held here since now, and by `holders`; its other closest peers must get it."""
+        self._unconfirmed.discard(key)
+        self._note(key, holders)
+
+    def note_received(self, key: bytes) -> None:
+        """A peer sent us a record of `key`. The others of its closest should have it too: see to that.
+
+        Whoever sent it need not hold it itself: a reader that corrects does not, nor a client.
+        """
+        entry = self._values.store.entry(key)
+        if entry is not None:
+            self._unconfirmed.add(key)
+            _, others = self._role(entry)
+            self._note(key, others)
+
+    def _note(self, key: bytes, holders: Sequence[PeerId]) -> None:
         self._holders[key] = tuple(dict.fromkeys(holders))
         self._due.set(key, trio.current_time() + self._interval_s())
         self._fresh[key] = None
@@ -77,25 +100,32 @@ class Repair:
     async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
         """Before leaving: give the records to those that take our place, what is due next first.
 
-        Returns how many records the R closest other peers now hold, and how many they do not.
+        Returns how many records the R closest other peers now hold, and how many they do not. Those
+        that lack a record as far as we know come first; then the others are asked whether they have it.
         """
         entries = sorted(self._live_entries(), key=lambda entry: entry.seen_unix_s)
         limiter = trio.CapacityLimiter(limits.HAND_OVERS_AT_ONCE)
-        done = 0
+        unsafe = {entry.key for entry in entries}
 
-        async def hand(entry: IndexEntry) -> None:
-            nonlocal done
+        async def hand(entry: IndexEntry, *, to_known: bool) -> None:
             async with limiter:
                 heirs = self._peers.closest(entry.point, self._config.replication_factor)
-                known = self._holders.get(entry.key, ())
-                kept = [await self._ensure(entry, peer) for peer in heirs if peer not in known]
-                done += bool(heirs) and all(kept)
+                known = () if entry.key in self._unconfirmed else self._holders.get(entry.key, ())
+                asked = [peer for peer in heirs if (peer in known) is to_known]
+                kept = [await self._ensure(entry, peer) == "held" for peer in asked]
+                if not (heirs and all(kept)):
+                    failed.add(entry.key)
+                elif to_known:
+                    unsafe.discard(entry.key)
 
+        failed: set[bytes] = set()
         with trio.move_on_after(budget_s):
-            async with trio.open_nursery() as nursery:
-                for entry in entries:
-                    nursery.start_soon(hand, entry)
-        return done, len(entries) - done
+            for to_known in (False, True):
+                async with trio.open_nursery() as nursery:
+                    for entry in entries:
+                        if entry.key not in failed:
+                            nursery.start_soon(partial(hand, entry, to_known=to_known))
+        return len(entries) - len(unsafe), len(unsafe)
 
     # --- tasks -------------------------------------------------------------------------------------
 
@@ -120,8 +150,9 @@ class Repair:
                 if count % limits.REPAIR_SCAN_SLICE == 0:
                     await trio.lowlevel.checkpoint()
                 self._plan(entry)
-            if table_changed:
+            if table_changed or len(self._holders) > 2 * len(self._values.store) + limits.REPAIR_SCAN_SLICE:
                 self._forget_gone()
+            if table_changed:
                 scan_s = trio.current_time() - began
 
     def _plan(self, entry: IndexEntry) -> None:
@@ -129,7 +160,8 @@ class Repair:
         now = trio.current_time()
         rank, others = self._role(entry)
         known = self._holders.setdefault(entry.key, ())
-        if rank is not None and any(peer not in known for peer in others):
+        open_question = entry.key in self._unconfirmed or any(peer not in known for peer in others)
+        if rank is not None and open_question:
             turn_s = rank * limits.REPAIR_TURN_S
             self._due.set(entry.key, now + turn_s + rank * self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
             self._idle.unpark_all()
@@ -153,22 +185,26 @@ class Repair:
         rank, others = self._role(entry)
         if rank is None:
             return
-        missing = [peer for peer in others if peer not in self._holders.get(key, ())]
-        if not missing:
-            # The interval's turn: the closest holder asks everyone, the others ask only that one.
-            missing = list(others) if rank == 0 else list(others[:1])
-        for peer in missing:
-            held = await self._ensure(entry, peer)
+        to_ask = [peer for peer in others if peer not in self._holders.get(key, ())]
+        unconfirmed = key in self._unconfirmed
+        if unconfirmed or not to_ask:
+            # The first turn, or the interval's: the closest holder asks everyone, the others only that one.
+            to_ask = list(dict.fromkeys([*to_ask, *(others if rank == 0 else others[:1])]))
+        self._unconfirmed.discard(key)
+        for peer in to_ask:
+            failed = await self._ensure(entry, peer) == "failed"  # who refuses it is not asked again
             holders = [holder for holder in self._holders.get(key, ()) if holder != peer]
-            self._holders[key] = tuple([*holders, peer] if held else holders)
+            self._holders[key] = tuple(holders if failed else [*holders, peer])
+            if failed and unconfirmed:
+                self._unconfirmed.add(key)
         _, others = self._role(entry)
         holders = [peer for peer in self._holders.get(key, ()) if peer in others]
         self._holders[key] = tuple(holders)
         if len(holders) < len(others):
             self._due.set(key, trio.current_time() + limits.REPAIR_RETRY_S)
 
-    async def _ensure(self, entry: IndexEntry, peer: PeerId) -> bool:
-        """See to it that `peer` has the record, ours or a better one; whether it has."""
+    async def _ensure(self, entry: IndexEntry, peer: PeerId) -> Ensured:
+        """See to it that `peer` has the record, ours or a better one."""
         await self._spend(limits.REPAIR_QUESTION_BYTES)
         question = Message(MessageType.GET_VALUE, entry.key)
         try:
@@ -176,23 +212,23 @@ class Repair:
         except RemoteError as error:
             if not isinstance(error, ProtocolViolation):
                 self._peers.failed(peer, error)
-            return False
+            return "failed"
         self._peers.answered(peer)
         if reply.record is not None and reply.record.key == entry.key:
             await self._spend(len(reply.record.value))
             if await self._values.merge_reply(reply.record):
-                return True
+                return "held"
         try:
             stored = await self._values.store.get(entry.key)
             if stored is None:
-                return True
+                return "held"  # it has just expired: nobody needs it
             await self._spend(2 * entry.value_bytes)
             await self._values.send(peer, stored)
         except PrimeDhtError as error:
             log.debug("repair_refused", peer=str(peer), key=entry.key.hex(), code=error.code)
-            return isinstance(error, ProtocolViolation)  # it will not have it: asking again is no use
+            return "refused" if isinstance(error, ProtocolViolation) else "failed"
         self.sent += 1
-        return True
+        return "held"
 
     # --- inner ---------------------------------------------------------------------------------------
 
@@ -225,6 +261,7 @@ class Repair:
     def _forget_gone(self) -> None:
         for key in [key for key in self._holders if self._values.store.entry(key) is None]:
             del self._holders[key]
+            self._unconfirmed.discard(key)
             self._due.discard(key)
 
     def _interval_s(self) -> float:

@@ -7,6 +7,7 @@ key's entry says is not believed.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 
 from primedht.dht.sealed import seal, unseal
 from primedht.dht.value_index import IndexEntry
@@ -78,6 +79,9 @@ def decode_meta(name: bytes, raw: bytes) -> IndexEntry:
     point = key_of(meta.key)
     if meta_name(point) != name:
         raise StoreCorrupt("a stored record is under another key's name")
+    times = (meta.received_unix_s, meta.expires_unix_s, meta.republish_unix_s, meta.ttl_s)
+    if not all(map(isfinite, times)):
+        raise StoreCorrupt("a stored record has a time that is none")
     return IndexEntry(
         key=meta.key,
         point=point,

@@ -21,13 +21,14 @@ import trio
 from primedht import limits
 from primedht.clock import WallClock
 from primedht.dht.config import DhtConfig, seconds
-from primedht.dht.lookup import LookupResult, Lookups, Verdict, nearest_of
+from primedht.dht.lookup import AnyQuery, LookupResult, Lookups, Verdict, nearest_of
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.streaming import Spawn
 from primedht.dht.value_index import quota_block
 from primedht.dht.value_store import StoredRecord, ValueStore
 from primedht.errors import (
+    InvalidArgument,
     InvalidKey,
     InvalidRecord,
     LocalError,
@@ -43,7 +44,6 @@ from primedht.errors import (
 from primedht.ids import PeerId
 from primedht.kad.key import key_of
 from primedht.kad.messages import Message, MessageType, Record
-from primedht.kad.query import Query
 from primedht.kad.selection import Selection
 from primedht.records import lifetimes, rfc3339
 from primedht.records.keys import KeyClass, format_key
@@ -55,7 +55,10 @@ from primedht.results import FoundValue, PutResult, Refusal, Trace
 log = structlog.get_logger(__name__)
 
 Stored = Callable[[bytes, Sequence[PeerId]], None]
-"""Told of a record that is now held here, and of the peers known to hold it as well."""
+"""Told of a key whose record we put and hold, and of the peers that took it as well."""
+
+Received = Callable[[bytes], None]
+"""Told of a key whose record a peer put here."""
 
 Renew = Callable[[ValidRecord, float], bytes | None]
 """Signs an owned record anew for so many seconds; None if its key is not at hand."""
@@ -75,8 +78,12 @@ class _Found:
 
     @property
     def says(self) -> Hashable:
-        """Equal for records from which readers get the same."""
-        return (self.valid.content, self.valid.digest)
+        """Equal for records from which readers get the same.
+
+        An empty value without its writer's time may be what is left of a tombstone, and passes for one.
+        """
+        emptied = not self.dated and not self.valid.value
+        return (Content.TOMBSTONE if emptied else self.valid.content, self.valid.digest)
 
 
 class Values:
@@ -98,7 +105,10 @@ class Values:
         self.serving = True
         """Whether this node is a server and so counts itself among a key's closest peers."""
         self.on_stored: Stored = lambda key, holders: None
+        self.on_received: Received = lambda key: None
         self.renew: Renew = lambda valid, ttl_s: None
+        self._corrections = 0  # under way
+        self._equivocations: dict[bytes, int] = {}  # reported: by key, the sequence
 
     # --- put -------------------------------------------------------------------------------------
 
@@ -115,11 +125,13 @@ class Values:
     ) -> PutResult:
         """Store `value` under `key`; see `Dht.put_value`."""
         now = self._clock.unix_now()
-        own_ttl_s = min(ttl_s, self._own_ttl_s(key)) if ttl_s else self._own_ttl_s(key)
+        if ttl_s is not None and not ttl_s > 0:  # NaN too: what never ends by comparison
+            raise InvalidArgument(f"ttl is {ttl_s:g} s; it must be over 0")
+        own_ttl_s = self._own_ttl_s(key) if ttl_s is None else min(ttl_s, self._own_ttl_s(key))
         held = await self.store.get(key)
         record = Record(key, value, tombstone=tombstone, publisher=bytes(self._peers.peer_id))
         if self._validator.classify(key) is KeyClass.OPEN:
-            observed = held.writer_unix_ms if held is not None else None
+            observed = self.store.version_floor(key)
             record = replace(record, writer_unix_ms=next_writer_unix_ms(observed, int(now * 1000)))
         valid = self._validator.validate(record, now_unix_s=now, copied=False)
         if valid.content is Content.VALUE and len(valid.payload) > self._config.value_bytes_max:
@@ -152,14 +164,18 @@ class Values:
         ranked = list(found.closest)
         if self.serving:
             ranked = nearest_of([*ranked, self._peers.peer_id], point, self._config.k_bucket_size)
-        wanted = min(min_holders or self._config.replication_factor, max(1, len(ranked)))
+        replicas = self._config.replication_factor
+        wanted = min_holders or min(replicas, max(1, len(ranked)))
         holders: list[PeerId] = []
         refused: list[Refusal] = []
-        # A first round of as many as are wanted, then one more for each that did not take it.
+        # A first round of R, or more if more are wanted, then one more for each that refuses or is slow.
+        goal = max(replicas, wanted)
         waiting = iter(ranked or [self._peers.peer_id])
 
-        async def place() -> None:
+        async def place(nursery: trio.Nursery) -> None:
             for peer in waiting:
+                settled = trio.Event()
+                nursery.start_soon(hedge, nursery, peer, settled)
                 try:
                     if peer == self._peers.peer_id:
                         await self.store.put_if_better(stored, self._better(stored))
@@ -169,12 +185,22 @@ class Values:
                     refused.append(Refusal(peer, error.code))
                 else:
                     holders.append(peer)
+                    if len(holders) >= goal:
+                        nursery.cancel_scope.cancel()
                     return
+                finally:
+                    settled.set()
+
+        async def hedge(nursery: trio.Nursery, peer: PeerId, settled: trio.Event) -> None:
+            with trio.move_on_after(self._peers.slow_after_s(peer)) as patience:
+                await settled.wait()
+            if patience.cancelled_caught:
+                await place(nursery)  # the slow one still counts if it answers
 
         with trio.move_on_after(max(1.0, timeout_s - (trio.current_time() - began))):
             async with trio.open_nursery() as nursery:
-                for _ in range(wanted):
-                    nursery.start_soon(place)
+                for _ in range(goal):
+                    nursery.start_soon(place, nursery)
         holders = nearest_of(holders, point, len(holders))
         if self.store.entry(stored.key) is not None:
             self.on_stored(stored.key, [holder for holder in holders if holder != self._peers.peer_id])
@@ -182,9 +208,9 @@ class Values:
             key=stored.key,
             holders=tuple(holders),
             refused=tuple(refused),
-            wanted=min_holders or wanted,
-            replication_factor=self._config.replication_factor,
-            degraded=len(holders) < self._config.replication_factor,
+            wanted=wanted,
+            replication_factor=replicas,
+            degraded=len(holders) < replicas,
             sequence=stored.sequence,
             expires_unix_s=stored.expires_unix_s,
             trace=found.trace,
@@ -330,7 +356,7 @@ class Values:
             take(peer, found)
             return "value"
 
-        def enough(query: Query) -> bool:
+        def enough(query: AnyQuery) -> bool:
             if selection.enough:
                 return True
             return selection.best is not None and query.converged and len(selection.holders) >= quorum
@@ -349,7 +375,9 @@ class Values:
         renews = lifetimes.from_writer(
             copy_ttl_s=record.ttl_s, publisher=record.publisher, sender=bytes(requester.peer)
         )
-        valid = self._validator.validate(record, now_unix_s=now, copied=not renews)
+        # When it was received is ours to say: a copy that lost its writer time must not look new by it.
+        unstamped = replace(record, time_received="")
+        valid = self._validator.validate(unstamped, now_unix_s=now, copied=not renews)
         stored = self._stored(
             valid,
             expires_unix_s=lifetimes.expires_unix_s(
@@ -365,22 +393,23 @@ class Values:
         except StaleRecord:
             if not await self._holds_same(valid):
                 raise
-        self.on_stored(record.key, (requester.peer,))
+        self.on_received(record.key)
 
-    async def _holds_same(self, valid: ValidRecord) -> bool:
+    async def _holds_same(self, valid: ValidRecord, *, or_tombstone: bool = False) -> bool:
         """Whether the held open record says the same with a later writer time: what was offered lost its
         own on the way, or two wrote the same. Refusing it would only cost the sender another try."""
         if valid.key_class is not KeyClass.OPEN:
             return False
         held = await self.store.get(valid.key)
-        return held is not None and held.value == valid.value and not held.tombstone
+        if held is None or held.value != valid.value:
+            return False
+        return or_tombstone or not held.tombstone
 
     async def held(self, key: bytes) -> Record | None:
         """Return what GET_VALUE answers: the unexpired record as it travels, or None.
 
-        Raises `InvalidKey` for keys that this network does not take.
+        A key that this network does not take is one that nobody holds: as for go, no reason to reset.
         """
-        self._validator.classify(key)
         stored = await self.store.get(key)
         if stored is None:
             return None
@@ -425,7 +454,7 @@ class Values:
 
     async def _adopt(self, found: _Found) -> bool:
         """Store a copy of `found` in the place of what is held, if it is better."""
-        if not found.dated and await self._holds_same(found.valid):
+        if not found.dated and await self._holds_same(found.valid, or_tombstone=True):
             return True  # it would only look newer, and live longer, than what it is a copy of
         stored = self._stored(found.valid, expires_unix_s=found.expires_unix_s, now=self._clock.unix_now())
         try:
@@ -523,8 +552,12 @@ class Values:
 
     def _report_equivocation(self, a: ValidRecord, b: ValidRecord) -> None:
         evidence = find_equivocation(a, b)
-        if evidence is not None:
-            log.warning("equivocation", key=evidence.key.hex(), sequence=evidence.sequence)
+        if evidence is None or self._equivocations.get(evidence.key) == evidence.sequence:
+            return
+        self._equivocations[evidence.key] = evidence.sequence
+        if len(self._equivocations) > limits.EQUIVOCATIONS_MAX:
+            del self._equivocations[next(iter(self._equivocations))]
+        log.warning("equivocation", key=evidence.key.hex(), sequence=evidence.sequence)
 
     def _spawn_correction(
         self, selection: Selection[_Found], best: _Found, closest: Sequence[PeerId]
@@ -539,16 +572,25 @@ class Values:
         stale_here = behind.pop(self._peers.peer_id, "fresh") is None
         if not behind and not stale_here:
             return
+        # Who makes lookups meet many peers with stale records must not make this node work for them.
+        to_correct = () if self._corrections >= limits.CORRECTIONS_MAX else tuple(behind)
+        self._corrections += 1
 
         async def correct() -> None:
-            if stale_here:
-                await self._adopt(best)
-            stored = self._stored(best.valid, expires_unix_s=best.expires_unix_s, now=self._clock.unix_now())
-            for peer in behind:
-                try:
-                    await self.send(peer, stored)
-                except PrimeDhtError as error:
-                    log.debug("correction_failed", peer=str(peer), code=error.code)
+            try:
+                if stale_here:
+                    await self._adopt(best)
+                stored = self._stored(
+                    best.valid, expires_unix_s=best.expires_unix_s, now=self._clock.unix_now()
+                )
+                with trio.move_on_after(limits.CORRECTION_TIMEOUT_S):
+                    for peer in to_correct[: self._config.k_bucket_size]:
+                        try:
+                            await self.send(peer, stored)
+                        except PrimeDhtError as error:
+                            log.debug("correction_failed", peer=str(peer), code=error.code)
+            finally:
+                self._corrections -= 1
 
         self._spawn(correct)
 

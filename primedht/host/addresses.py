@@ -90,17 +90,19 @@ class AddressFilter:
 
 
 class _Entry:
-    __slots__ = ("dialled_at", "expires_at")
+    __slots__ = ("dialled_at", "expires_at", "is_own")
 
     def __init__(self, expires_at: float) -> None:
         self.expires_at = expires_at
         self.dialled_at = 0.0  # of the last success
+        self.is_own = False  # the peer itself named it, or answered there: no hearsay
 
 
 class Addresses:
     """The port `AddressBook`.
 
-    is_connected: tells which peers must not be evicted.
+    is_connected: tells which peers' own addresses stay good.
+    is_kept: tells which peers must not be evicted; by default the connected ones.
     """
 
     def __init__(
@@ -109,11 +111,13 @@ class Addresses:
         own: Callable[[], tuple[bytes, ...]],
         is_connected: Callable[[PeerId], bool],
         *,
+        is_kept: Callable[[PeerId], bool] | None = None,
         peers_max: int = limits.ADDRESS_BOOK_PEERS_MAX,
     ) -> None:
         self._filter = address_filter
         self._own = own
         self._is_connected = is_connected
+        self._is_kept = is_kept or is_connected
         self._peers_max = peers_max
         self._peers: OrderedDict[PeerId, dict[bytes, _Entry]] = OrderedDict()
 
@@ -128,7 +132,12 @@ class Addresses:
         if entries is None:
             return ()
         now = trio.current_time()
-        expired = [addr for addr, entry in entries.items() if entry.expires_at <= now]
+        connected = self._is_connected(peer)
+        expired = [
+            addr
+            for addr, entry in entries.items()
+            if entry.expires_at <= now and not (connected and entry.is_own)
+        ]
         for addr in expired:
             del entries[addr]
         if not entries:
@@ -149,12 +158,18 @@ class Addresses:
         entries = self._peers.get(peer, {})
         for addr in [addr for addr, entry in entries.items() if not entry.dialled_at and addr not in kept]:
             del entries[addr]
-        self._store(peer, kept, ttl_s)
+        self._store(peer, kept, ttl_s, own=True)
 
     def succeeded(self, peer: PeerId, addr: bytes) -> None:
         """`addr` was dialled and `peer` answered: it goes first."""
-        self._store(peer, [addr], limits.CONNECTED_ADDRS_TTL_S)
-        self._peers[peer][addr].dialled_at = trio.current_time()
+        self._store(peer, [addr], limits.CONNECTED_ADDRS_TTL_S, own=True, dialled_at=trio.current_time())
+
+    def disconnected(self, peer: PeerId) -> None:
+        """The last connection to `peer` is gone: what it said of itself is good for a while yet."""
+        expires_at = trio.current_time() + limits.CONNECTED_ADDRS_TTL_S
+        for entry in self._peers.get(peer, {}).values():
+            if entry.is_own:
+                entry.expires_at = max(entry.expires_at, expires_at)
 
     def failed(self, peer: PeerId, addr: bytes) -> None:
         """`addr` was dialled in vain: it loses its place in front."""
@@ -162,20 +177,32 @@ class Addresses:
         if entry is not None:
             entry.dialled_at = 0.0
 
-    def _store(self, peer: PeerId, addrs: Iterable[bytes], ttl_s: float) -> None:
+    def _store(
+        self,
+        peer: PeerId,
+        addrs: Iterable[bytes],
+        ttl_s: float,
+        *,
+        own: bool = False,
+        dialled_at: float = 0.0,
+    ) -> None:
         expires_at = trio.current_time() + ttl_s
         entries = self._peers.setdefault(peer, {})
         self._peers.move_to_end(peer)
         for addr in addrs:
-            entry = entries.get(addr)
-            if entry is None:
-                entries[addr] = _Entry(expires_at)
-            else:
-                entry.expires_at = max(entry.expires_at, expires_at)
+            entry = entries.setdefault(addr, _Entry(expires_at))
+            entry.expires_at = max(entry.expires_at, expires_at)
+            entry.dialled_at = dialled_at or entry.dialled_at
+            entry.is_own |= own
         while len(entries) > limits.IDENTIFY_ADDRS_MAX:
             worst = min(
                 entries,
-                key=lambda addr: (entries[addr].dialled_at, is_dialable(addr), entries[addr].expires_at),
+                key=lambda addr: (
+                    entries[addr].is_own,
+                    entries[addr].dialled_at,
+                    is_dialable(addr),
+                    entries[addr].expires_at,
+                ),
             )
             del entries[worst]
         self._evict()
@@ -185,7 +212,7 @@ class Addresses:
             if len(self._peers) <= self._peers_max:
                 return
             oldest = next(iter(self._peers))
-            if self._is_connected(oldest):
+            if self._is_kept(oldest):
                 self._peers.move_to_end(oldest)
             else:
                 del self._peers[oldest]

@@ -22,6 +22,7 @@ from primedht.host.addresses import (
     interface_ips,
     is_dialable,
 )
+from primedht.host.connection import Connection
 from primedht.host.connections import HostConnections, identified
 from primedht.host.identify import IDENTIFY, IDENTIFY_PUSH, Identify
 from primedht.host.keys import load_key_pair
@@ -95,8 +96,10 @@ class Host:
             self.filter,
             lambda: self._own_addrs,
             self.swarm.by_peer.__contains__,
+            is_kept=lambda peer: peer in self.swarm.by_peer or peer in self.swarm.protected,
             peers_max=config.address_book_peers_max,
         )
+        self.swarm.closed.append(self._on_closed)
         self.streams = PeerHost(self.swarm, self.address_book.own_addrs)
         self.connections = HostConnections(self.swarm, self.streams, config.kad_protocol)
         self.rpc = KadRpc(self.swarm, nursery, config.kad_protocol)
@@ -119,6 +122,10 @@ class Host:
     def listen_addrs(self) -> tuple[str, ...]:
         """The addresses that we announce, as text, without /p2p."""
         return tuple(wire.format_addr(addr) for addr in self._own_addrs)
+
+    def _on_closed(self, connection: Connection) -> None:
+        if connection.peer not in self.swarm.by_peer:
+            self.address_book.disconnected(connection.peer)
 
     def allow(self, addr_text: str) -> None:
         """Let an address that an operator named pass the filter, and the peer it names.

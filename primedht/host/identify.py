@@ -177,12 +177,13 @@ class Identify:
         known = self.facts.get(peer, PeerFacts(frozenset()))
         protocols = frozenset(
             protocol
-            for protocol in message.protocols[: limits.IDENTIFY_PROTOCOLS_MAX]
-            if len(protocol) <= limits.IDENTIFY_PROTOCOL_CHARS_MAX
+            for protocol in map(_text, message.protocols[: limits.IDENTIFY_PROTOCOLS_MAX])
+            if protocol and len(protocol) <= limits.IDENTIFY_PROTOCOL_CHARS_MAX
         )
         facts = PeerFacts(
             protocols=protocols or known.protocols,  # a push may leave fields out
-            agent_version=message.agent_version[: limits.AGENT_VERSION_CHARS_MAX] or known.agent_version,
+            agent_version=_text(message.agent_version)[: limits.AGENT_VERSION_CHARS_MAX]
+            or known.agent_version,
         )
         addrs = message.listen_addrs[: limits.IDENTIFY_ADDRS_MAX]
         if addrs:
@@ -197,3 +198,8 @@ class Identify:
     def forget(self, peer: PeerId) -> None:
         """The last connection to `peer` is gone."""
         self.facts.pop(peer, None)
+
+
+def _text(field: object) -> str:
+    """Return a string field; "" where it is not UTF-8: protobuf then gives bytes (proto2)."""
+    return field if isinstance(field, str) else ""

@@ -7,6 +7,8 @@ reply is answered too; any error resets the stream (kad.md §2, wire rules 6 and
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import trio
 
@@ -58,6 +60,8 @@ class KadServer:
         self._handler = handler
         self._requests = trio.CapacityLimiter(limits.KAD_REQUESTS_IN_MAX)
         self._memory = _Memory()
+        self._turns: dict[PeerId, trio.Semaphore] = {}
+        self._streams_waiting: Counter[PeerId] = Counter()  # for their turn, or having it
         self.counts: Counter[str] = Counter()
 
     async def serve(self, stream: Stream) -> None:
@@ -89,7 +93,7 @@ class KadServer:
     async def _answer(self, stream: Stream, frame: bytes) -> None:
         request = codec.decode(frame)
         self.counts[request.type.name.lower()] += 1
-        async with self._requests:
+        async with self._turn(stream.peer), self._requests:
             reply = await self._handler(self._requester(stream), request)
         if reply is None:
             return
@@ -99,6 +103,23 @@ class KadServer:
             await stream.send(data)
         finally:
             self._memory.give_back(stream.peer, len(data))
+
+    @asynccontextmanager
+    async def _turn(self, peer: PeerId) -> AsyncIterator[None]:
+        """Wait until few enough of `peer`'s requests are being answered.
+
+        The queue for all is first come, first served: with as many places in it as streams, a few
+        peers that ask without a pause would be most of it.
+        """
+        turns = self._turns.setdefault(peer, trio.Semaphore(limits.KAD_REQUESTS_PER_PEER_MAX))
+        self._streams_waiting[peer] += 1
+        try:
+            async with turns:
+                yield
+        finally:
+            self._streams_waiting[peer] -= 1
+            if not self._streams_waiting[peer]:
+                del self._streams_waiting[peer], self._turns[peer]
 
     def _requester(self, stream: Stream) -> Requester:
         facts = self._identify.facts.get(stream.peer)

@@ -152,6 +152,8 @@ class KadRpc:
     ) -> Message | None:
         existing = self._swarm.connection_to(peer)
         connection = existing or await self._swarm.connect(peer)
+        if connection.is_closed:  # since the dial ended: nobody would ever remove its pool
+            raise PeerUnreachable(f"the connection to {peer} was lost")
         pool = self._pools.get(connection)
         if pool is None:
             pool = self._pools[connection] = _Pool(connection, self._protocol)

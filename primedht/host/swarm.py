@@ -202,15 +202,25 @@ class PeerSwarm(Swarm):
         if inbound and not self._filter.admits(stream.remote[0], remote):
             raise NotPermitted(f"{stream.remote[0]} is a public address; this network is private")
         muxed = await self.upgrader.upgrade_connection(secure, secure.get_remote_peer())
-        self._make_room()
+        self._make_room(inbound=inbound)
         connection = Connection(muxed, self, peer=remote, socket=stream, addr=addr, inbound=inbound)
         self._add(connection)
         return connection
 
-    def _make_room(self) -> None:
-        if self._total >= self._limits.max and not self.trim(self._limits.max - 1):
+    def _make_room(self, *, inbound: bool) -> None:
+        if self._total < self._limits.max or self.trim(self._limits.max - 1):
+            return
+        if inbound:
             self.counts["refused_full"] += 1
             raise PeerUnreachable(f"{self._total} connections are open already")
+        # Those that came to us must not keep us from those that we need: ids for every place in the
+        # table cost nothing.
+        connections = self.all_connections()
+        least = min(
+            connections, key=lambda each: (not each.inbound, each.peer in self.protected, each.last_active_at)
+        )
+        self.counts["trimmed"] += 1
+        least.shut()
 
     def _add(self, connection: Connection) -> None:
         peer = connection.peer

@@ -18,12 +18,12 @@ from libp2p.peer.id import ID
 from libp2p.security.noise.transport import Transport as NoiseTransport
 from libp2p.security.security_multistream import SecurityMultistream
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.upgrader import TransportUpgrader
 
 from primedht.errors import ProtocolViolation
 from primedht.host.keys import accept_ecdsa_keys
 from primedht.host.multistream import ByteConnection, Proposer, Responder, negotiate
+from primedht.host.muxer import Muxer
 
 NOISE = TProtocol("/noise")
 YAMUX = TProtocol("/yamux/1.0.0")
@@ -77,4 +77,4 @@ def build_upgrader(key_pair: KeyPair) -> Upgrader:
     """Return the upgrader of a node with this identity."""
     accept_ecdsa_keys()
     noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)
-    return Upgrader({NOISE: noise}, {YAMUX: Yamux})
+    return Upgrader({NOISE: noise}, {YAMUX: Muxer})

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 
 from google.protobuf.message import DecodeError
 
@@ -19,10 +20,13 @@ from primedht.errors import InvalidArgument, ProtocolViolation
 from primedht.ids import PeerId
 from primedht.kad.messages import Message, MessageType, PeerInfo, Record
 from primedht.pb import kad_pb2
+from primedht.wire import addrs
 
 _KNOWN_TYPES = frozenset(int(known) for known in MessageType)
 _TTL_S_MAX = 2**32 - 1
 _WRITER_UNIX_MS_MAX = 2**63 - 1
+_PEERS_CACHED = 2048
+_FIELD_BYTES_MAX = 4  # of a field's tag and length, in entries of one peer
 
 
 def encode(message: Message) -> bytes:
@@ -74,12 +78,37 @@ def fit_peers(peers: Iterable[PeerInfo], budget_bytes: int) -> tuple[PeerInfo, .
     return tuple(out)
 
 
-@lru_cache(maxsize=8192)
+def fit_peers_evenly(peers: Iterable[PeerInfo], budget_bytes: int) -> tuple[PeerInfo, ...]:
+    """As `fit_peers`, but where not all fit, none gets more than an even share of the budget.
+
+    So long address lists of a few peers cannot keep the others out of a reply.
+    """
+    trimmed = [trim_addrs(peer) for peer in peers]
+    if trimmed and sum(map(peer_bytes, trimmed)) > budget_bytes:
+        share_bytes = budget_bytes // len(trimmed)
+        shortened = [_shorten(peer, share_bytes) for peer in trimmed]
+        trimmed = [peer for peer in shortened if peer.addrs]
+    return fit_peers(trimmed, budget_bytes)
+
+
+def _shorten(peer: PeerInfo, budget_bytes: int) -> PeerInfo:
+    """Return `peer` with those of its first addresses that fit the budget."""
+    if peer_bytes(peer) <= budget_bytes:
+        return peer
+    budget_bytes -= peer_bytes(PeerInfo(peer.id)) + _FIELD_BYTES_MAX
+    kept = []
+    for addr in peer.addrs:
+        if len(addr) + _FIELD_BYTES_MAX <= budget_bytes:
+            budget_bytes -= len(addr) + _FIELD_BYTES_MAX
+            kept.append(addr)
+    return PeerInfo(peer.id, tuple(kept))
+
+
 def trim_addrs(peer: PeerInfo) -> PeerInfo:
     """Return `peer` with as many of its first addresses as the per-peer limits allow."""
     kept, used_bytes = [], 0
     for addr in peer.addrs[: limits.PEER_ADDRS_MAX]:
-        if len(addr) > limits.ADDR_BYTES_MAX:
+        if not 0 < len(addr) <= limits.ADDR_BYTES_MAX:
             continue
         used_bytes += len(addr)
         if used_bytes > limits.PEER_ADDRS_BYTES_MAX:
@@ -90,14 +119,15 @@ def trim_addrs(peer: PeerInfo) -> PeerInfo:
 
 # Closer and provider peers are appended as ready-made fields 8 and 9: protobuf messages may be
 # concatenated, and a server answers FIND_NODE with the same few peers thousands of times a second.
+# Only what went through `trim_addrs` gets here: entry and key take twice its 8 KiB at most.
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_PEERS_CACHED)
 def _closer_peer(peer: PeerInfo) -> bytes:
     return kad_pb2.Message(closer_peers=[_peer_to_wire(peer)]).SerializeToString()
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=_PEERS_CACHED)
 def _provider_peer(peer: PeerInfo) -> bytes:
     return kad_pb2.Message(provider_peers=[_peer_to_wire(peer)]).SerializeToString()
 
@@ -108,16 +138,23 @@ def _peer_to_wire(peer: PeerInfo) -> kad_pb2.Message.Peer:
 
 
 def _peers_from_wire(wire: Iterable[kad_pb2.Message.Peer], count_max: int) -> tuple[PeerInfo, ...]:
+    # Entries that make no sense count too: a message of 4 MiB may hold two million of them.
     out: list[PeerInfo] = []
-    for entry in wire:
-        if len(out) == count_max:
-            break
+    for entry in islice(wire, count_max):
         try:
             peer = PeerId(entry.id)
         except InvalidArgument:
             continue
-        out.append(trim_addrs(PeerInfo(peer, tuple(entry.addrs))))
+        out.append(
+            trim_addrs(PeerInfo(peer, _without_suffix(peer, islice(entry.addrs, limits.PEER_ADDRS_MAX))))
+        )
     return tuple(out)
+
+
+def _without_suffix(peer: PeerId, found: Iterable[bytes]) -> tuple[bytes, ...]:
+    """Return addresses without the `/p2p` of their own peer, which some implementations send along."""
+    suffix = addrs.peer_suffix(peer)
+    return tuple(addr.removesuffix(suffix) if addr.endswith(peer) else addr for addr in found)
 
 
 def _record_to_wire(record: Record) -> kad_pb2.Record:

@@ -11,8 +11,8 @@ outcome, in whatever order they come (`dht/lookup.py` does it with tasks, the te
 Three rules. While it converges, up to `concurrency` (alpha) requests are in flight, to the closest
 peers not asked yet. Once the `resiliency` (beta) closest live peers have answered, the rest of the
 `result_size` (k) closest are asked all at once (the *follow-up*); the same width is used when
-`concurrency` outcomes in a row brought nothing closer. It ends when the k closest live peers have
-answered, or have no live peer left to wait for.
+`concurrency` outcomes in a row, late peers among them, brought nothing closer. It ends when the k
+closest live peers have answered, or have no live peer left to wait for.
 
 A peer that takes longer than its `slow_after_s` loses its slot and nobody waits for it, but its late
 answer counts. Only if nobody at all has answered are slow peers waited for.
@@ -223,6 +223,7 @@ class Query:
         for entry in [entry for entry in self._waiting.values() if entry.slow_at <= now]:
             self._peers.move(entry, PeerState.SLOW)
             del self._waiting[entry.peer]
+            self._fruitless += 1  # else a few names of nobody make a lookup wait for them a few at a time
         if self._stopped is not None:
             return
         wanted = self._limits.result_size if self._limits.follow_up else self._resiliency

@@ -18,17 +18,11 @@ from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from math import inf
 
-from primedht import limits
 from primedht.kad.key import KEY_BITS, Key, key_of
 
 _RETRY_DOUBLINGS_MAX = 10
 _ROUNDING = 1e-6  # share of an interval by which floating point may misplace a time
 _REBUILD_SLACK = 64  # outdated heap entries tolerated beyond as many as there are items
-
-
-def republish_interval_s(ttl_s: float) -> float:
-    """Return how often the publisher of a value that lives `ttl_s` puts it again (DESIGN.md, "Lifetime")."""
-    return 0.45 * min(ttl_s, limits.RECORD_AGE_S_MAX)
 
 
 @dataclass(slots=True, eq=False)

@@ -188,7 +188,7 @@ def tcp_endpoint(addr: bytes) -> tuple[IpAddress, int] | None:
         parts = _parts(addr)
     except InvalidArgument:
         return None
-    if parts and parts[-1][0].code == _P2P:
+    if parts and parts[-1][0].code == _P2P and PeerId.if_valid(parts[-1][1]) is not None:
         parts.pop()
     if len(parts) != 2 or parts[0][0].code not in (_IP4, _IP6) or parts[1][0].code != _TCP:
         return None

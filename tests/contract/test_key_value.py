@@ -202,7 +202,7 @@ async def test_what_was_put_is_there_after_reopening(open_durable_store) -> None
 
 
 async def test_the_value_store_runs_on_it(open_durable_store) -> None:
-    """Extra behaviour: restart keeps values."""
+    """Extra: restart keeps values."""
     now = SystemClock().unix_now()
     record = StoredRecord(b"\xff\x00", b"value", now, now + 60)
     async with (

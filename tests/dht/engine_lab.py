@@ -2,11 +2,14 @@
 
 import hashlib
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from primedht.dht.config import DhtConfig
-from primedht.kad.key import key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo, Record
 from primedht.sim.clock import true_unix_now
 from primedht.sim.faults import ConstantLatency, Links
+from primedht.wire import varint
 
 ONE_WAY_S = 0.020
 LINKS = Links(ConstantLatency(ONE_WAY_S))
@@ -56,10 +59,8 @@ def info_of(node):
     return PeerInfo(node.peer, node.addrs)
 
 
-def key_near(peer, *, bits=16, prefix=b"near"):
-    """A record key that shares at least `bits` leading bits of the keyspace with `peer`."""
-    wanted = key_of(bytes(peer)) >> (256 - bits)
-    number = 0
-    while key_of(key := b"%s %d" % (prefix, number)) >> (256 - bits) != wanted:
-        number += 1
-    return key
+def rsa_public_key():
+    """A serialised RSA public key, too long to stand in a peer id by itself."""
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).public_key()
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return b"\x08\x00\x12" + varint.encode(len(der)) + der

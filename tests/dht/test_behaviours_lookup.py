@@ -9,7 +9,7 @@ from primedht.kad.key import distance, key_of
 from primedht.kad.messages import MessageType, PeerInfo
 from primedht.sim.addresses import host_addr, public_ip
 from primedht.sim.checkers import check_closest
-from primedht.sim.faults import Links, UniformLatency
+from primedht.sim.faults import ConstantLatency, Links, UniformLatency
 from primedht.sim.peer import answering, silent
 from primedht.sim.world import SimWorld
 from primedht.wire import addrs as multiaddrs
@@ -26,7 +26,7 @@ async def test_a_client_is_found_as_a_target(autojump_clock):
 
 
 async def test_a_big_network_gives_exactly_the_k_closest(autojump_clock):
-    """Behaviours 43, 45: 200 nodes, many targets, each time exactly the k closest by brute force."""
+    """Behaviour 43: (and 45) 200 nodes, many targets, each time exactly the k closest by brute force."""
     async with SimWorld(43, 200, links=LINKS, start="prefilled", config=small(k_bucket_size=8)) as world:
         for number in range(25):
             target = b"target %d" % number
@@ -65,27 +65,27 @@ async def test_a_peer_without_usable_addresses_is_not_found(autojump_clock):
 
 async def test_dead_peers_are_not_returned(autojump_clock):
     """Behaviour 51: unreachable peers of our own table (direct) and of others' replies (indirect)."""
-    async with SimWorld(51, 40, links=LINKS, start="prefilled", config=small()) as world:
+    async with SimWorld(51, 40, links=LINKS, start="prefilled", config=small(k_bucket_size=8)) as world:
         target = b"somewhere"
-        dead = world.closest(target, 4)
+        dead = world.closest(target, 3)
         for node in dead:
             await node.crash()
-        for asker in world.closest(target, 6):
+        for asker in (world.closest(target, 1)[0], world.closest(target, 30)[-1]):
             result = await asker.dht.closest_peers(target)
             check_closest(world, asker, target, result.closest)
 
 
 async def test_blackholed_peers_are_not_returned_and_not_waited_for(autojump_clock):
-    """Behaviour 51: silence is as good as a refusal, and costs less than a request's time limit each."""
-    async with SimWorld(52, 40, links=LINKS, start="prefilled", config=small()) as world:
+    """Behaviour 51: silence is as good as a refusal, and costs less than a request's time limit."""
+    async with SimWorld(52, 40, links=LINKS, start="prefilled", config=small(k_bucket_size=8)) as world:
         target = b"somewhere"
-        for node in world.closest(target, 4):
+        for node in world.closest(target, 3):
             await node.crash(silent=True)
         asker = world.closest(target, 30)[-1]
         started = trio.current_time()
         result = await asker.dht.closest_peers(target)
         check_closest(world, asker, target, result.closest)
-        assert trio.current_time() - started < 10
+        assert trio.current_time() - started < 5
 
 
 async def test_few_peers_are_all_returned(autojump_clock):
@@ -103,7 +103,7 @@ async def test_few_peers_are_all_returned(autojump_clock):
 async def test_concurrency_is_bounded_and_all_k_have_answered(autojump_clock, seed):
     """Behaviour 56: alpha requests in flight until the closest have answered, k then; each of the k
     returned has answered."""
-    links = Links(UniformLatency(0.01, 0.3))
+    links = Links(UniformLatency(0.01, 0.08))
     config = small(k_bucket_size=8, alpha=3)
     async with SimWorld(seed, 80, links=links, start="prefilled", config=config) as world:
         result = await world.nodes[seed].dht.closest_peers(b"target")
@@ -157,9 +157,10 @@ async def test_peers_farther_than_the_kth_closest_are_not_asked(autojump_clock):
             assert late == []
 
 
-async def test_a_poisoned_reply_cannot_decide_a_lookup(autojump_clock):
+@pytest.mark.parametrize("paths", [1, 3])
+async def test_a_poisoned_reply_cannot_decide_a_lookup(autojump_clock, paths):
     """Behaviour 52: a liar that names only dead and false peers near the target delays, no more."""
-    async with SimWorld(54, 40, links=LINKS, config=small()) as world:
+    async with SimWorld(54, 40, links=LINKS, config=small(alpha=3, disjoint_paths=paths)) as world:
         await world.settle()
         target = multihash(b"target")
         fakes = [
@@ -180,7 +181,7 @@ async def test_a_poisoned_reply_cannot_decide_a_lookup(autojump_clock):
 
 
 async def test_a_flood_of_peers_is_cut_to_twice_k(autojump_clock):
-    """Behaviour 42's companion: of one reply, at most 2k peers are taken into a lookup."""
+    """Beside behaviour 42: of one reply, at most 2k peers are taken into a lookup."""
     async with SimWorld(65, 1, links=LINKS, config=small()) as world:
         (node,) = world.nodes
         flood = [
@@ -214,21 +215,22 @@ async def test_a_reply_crowded_with_one_ip_group_is_thinned(autojump_clock):
 
 
 async def test_private_addresses_do_not_leak_on_a_public_network(autojump_clock):
-    """Behaviour 41's companion: replies on a public network carry public addresses only."""
+    """Beside behaviour 41: replies on a public network carry public addresses only."""
     config = small(network_kind="public", mode="server")
     async with SimWorld(46, 1, links=LINKS, config=config, ip_of=public_ip) as world:
         (node,) = world.nodes
         both = await world.add_peer(answering(), addrs=(host_addr("9.9.9.9"), host_addr("10.1.2.3")))
         world.prefill(node, [both.info])
         client = await world.add_peer(answering(), serves=False)
-        reply = await client.request(node.peer, find_node(b"x"))
-        addrs = [addr for info in reply.closer_peers for addr in info.addrs]
-        assert addrs
-        assert all(map(multiaddrs.is_public, addrs))
+        for key in (b"x", bytes(both.peer)):
+            reply = await client.request(node.peer, find_node(key))
+            addrs = [addr for info in reply.closer_peers for addr in info.addrs]
+            assert addrs
+            assert all(map(multiaddrs.is_public, addrs))
 
 
 async def test_a_slow_peer_frees_its_slot(autojump_clock):
-    """Behaviour 23's companion: a peer that is slow, not dead, delays a lookup little."""
+    """Beside behaviour 23: a peer that is slow, not dead, delays a lookup little."""
     async with SimWorld(7, 64, links=LINKS, start="prefilled") as world:
         for node in world.closest(b"key", 64)[5:12]:
             world.network.faults.slow(node.peer, 15.0)
@@ -239,11 +241,13 @@ async def test_a_slow_peer_frees_its_slot(autojump_clock):
 
 
 async def test_the_trace_tells_whom_was_asked_and_why_it_stopped(autojump_clock):
-    """Behaviour 45's companion: the trace adds up."""
-    async with SimWorld(47, 60, links=LINKS, start="prefilled", config=small()) as world:
+    """Beside behaviour 45: the trace adds up."""
+    async with SimWorld(47, 60, links=LINKS, start="prefilled") as world:
         mute = await world.add_peer(silent)
         asker = world.nodes[0]
+        asker.dht.routing_table.remove(asker.dht.routing_table.peers()[0])
         world.prefill(asker, [mute.info])
+        assert mute.peer in asker.dht.routing_table
         target = bytes(mute.peer)
         result = await asker.dht.closest_peers(target)
         trace = result.trace
@@ -254,3 +258,13 @@ async def test_the_trace_tells_whom_was_asked_and_why_it_stopped(autojump_clock)
         assert 1 <= trace.hops <= 6
         sent = asker.host.traffic.sent[MessageType.FIND_NODE]
         assert sent >= len(trace.asked)
+
+
+async def test_far_peers_that_must_be_dialled_first_are_waited_for(autojump_clock):
+    """Beside behaviour 56: 300 ms away and not yet connected is not dead."""
+    links = Links(ConstantLatency(0.15))
+    async with SimWorld(66, 40, links=links, start="prefilled", config=small(k_bucket_size=8)) as world:
+        for number in range(5):
+            asker = world.nodes[number]
+            result = await asker.dht.closest_peers(b"target %d" % number)
+            check_closest(world, asker, b"target %d" % number, result.closest)

@@ -95,7 +95,7 @@ async def test_bootstrap_peers_are_dialled_until_one_answers(autojump_clock):
 
 
 async def test_an_empty_table_says_why(autojump_clock):
-    """Behaviour 35's companion: no bootstrap peer, or one of another network."""
+    """Beside behaviour 35: no bootstrap peer, or one of another network."""
     async with SimWorld(36, 0, links=LINKS) as world:
         alone = await world.add_node()
         assert "no bootstrap peer is configured" in alone.dht.bootstrap.why_empty()
@@ -155,7 +155,7 @@ async def test_a_failed_request_evicts(autojump_clock):
 
 
 async def test_a_dead_member_is_noticed_without_a_reset(autojump_clock):
-    """Behaviour 39's companion: repair must not wait for a lookup or a TCP reset."""
+    """Beside behaviour 39: repair must not wait for a lookup or a TCP reset."""
     async with SimWorld(41, 10, links=LINKS) as world:
         await world.settle()
         dead = world.nodes[7]
@@ -178,7 +178,7 @@ async def test_a_successful_request_admits(autojump_clock):
 
 
 async def test_a_peer_that_never_answers_is_not_admitted(autojump_clock):
-    """Behaviour 40's companion: identify alone makes no member."""
+    """Beside behaviour 40: identify alone makes no member."""
     async with SimWorld(43, 1, links=LINKS) as world:
         (node,) = world.nodes
         mute = await world.add_peer(silent)
@@ -230,7 +230,7 @@ async def test_small_networks_work_at_once(autojump_clock, nodes):
 
 
 async def test_a_restarted_node_remembers_its_peers(autojump_clock):
-    """Behaviour extra: restart keeps values, providers and peers, without any bootstrap address."""
+    """Extra: restart keeps values, providers and peers, without any bootstrap address."""
     async with SimWorld(47, 8, links=LINKS) as world:
         await world.settle()
         node = world.nodes[5]

@@ -9,14 +9,15 @@ from engine_lab import (
     find_node,
     found_value,
     get_value,
-    key_near,
     pk_key,
     put_value,
+    rsa_public_key,
     small,
 )
 
 from primedht.dht.value_store import StoredRecord
-from primedht.errors import InvalidKey, ProtocolViolation, QuorumNotReached, ValueNotFound
+from primedht.errors import InvalidKey, InvalidRecord, ProtocolViolation, QuorumNotReached, ValueNotFound
+from primedht.ids import PeerId
 from primedht.kad.messages import Message, MessageType, Record
 from primedht.sim.checkers import holders
 from primedht.sim.clock import true_unix_now
@@ -225,12 +226,10 @@ async def test_a_put_reaches_the_r_closest_and_reports_them(autojump_clock):
     """Behaviour 50: replication to exactly the R closest, and a quorum that was asked for."""
     async with SimWorld(50, 30, links=LINKS, config=small()) as world:
         await world.settle()
-        result = await world.nodes[7].dht.put_value(b"key", b"value")
+        result = await world.nodes[7].dht.put_value(b"key", b"value", keep=False)
         assert list(result.holders) == [node.peer for node in world.closest(b"key", 3)]
         assert not result.degraded
-        assert [node.peer for node in await holders(world, b"key")] == sorted(
-            result.holders, key=[node.peer for node in world.nodes].index
-        )
+        assert {node.peer for node in await holders(world, b"key")} == set(result.holders)
         wider = await world.nodes[8].dht.put_value(b"other", b"value", min_holders=5)
         assert len(wider.holders) == 5
         with pytest.raises(QuorumNotReached) as caught:
@@ -239,7 +238,7 @@ async def test_a_put_reaches_the_r_closest_and_reports_them(autojump_clock):
         found = await world.nodes[10].dht.get_value(b"key", quorum=3)
         assert set(found.sources) == set(result.holders)
         with pytest.raises(QuorumNotReached):
-            await world.nodes[10].dht.get_value(b"key", quorum=4)
+            await world.nodes[11].dht.get_value(b"key", quorum=6)
 
 
 async def test_a_peer_that_refuses_a_put_is_replaced_by_the_next_closest(autojump_clock):
@@ -274,7 +273,7 @@ async def test_a_record_under_another_key_is_rejected(autojump_clock):
 
 
 async def test_an_equal_record_put_again_starts_a_new_life(autojump_clock):
-    """Behaviour extra: an equal re-put of the publisher refreshes the expiry, everywhere."""
+    """Extra: an equal re-put of the publisher refreshes the expiry, everywhere."""
     async with SimWorld(61, 3, links=LINKS, config=small(ttl=600)) as world:
         await world.settle()
         client = await world.add_peer(answering(), serves=False)
@@ -291,7 +290,7 @@ async def test_an_equal_record_put_again_starts_a_new_life(autojump_clock):
 
 
 async def test_a_copy_starts_no_new_life(autojump_clock):
-    """Behaviour extra: an equal record with seconds left, as repair sends it, lengthens nothing."""
+    """Extra: an equal record with seconds left, as repair sends it, lengthens nothing."""
     async with SimWorld(62, 1, links=LINKS, config=small(ttl=600)) as world:
         (node,) = world.nodes
         client = await world.add_peer(answering(), serves=False)
@@ -305,7 +304,7 @@ async def test_a_copy_starts_no_new_life(autojump_clock):
 
 
 async def test_reading_corrects_and_caches_in_the_background(autojump_clock):
-    """Behaviour 60's companion: whoever among the closest lacks the best record gets it."""
+    """Beside behaviour 60: whoever among the closest lacks the best record gets it."""
     async with SimWorld(63, 20, links=LINKS, config=small()) as world:
         await world.settle()
         first, second, third = world.closest(b"key", 3)
@@ -320,7 +319,7 @@ async def test_reading_corrects_and_caches_in_the_background(autojump_clock):
 
 
 async def test_empty_requests_are_reset(autojump_clock):
-    """Behaviour 20, at the engine: messages without a key or a record are violations."""
+    """Behaviour 20: messages without a key or a record are violations."""
     async with SimWorld(20, 1, links=LINKS) as world:
         (node,) = world.nodes
         client = await world.add_peer(answering(), serves=False)
@@ -338,10 +337,44 @@ async def test_empty_requests_are_reset(autojump_clock):
         assert await client.request(node.peer, find_node(b"fine")), "the node is well"
 
 
-async def test_keys_near_a_peer_are_its_business(autojump_clock):
-    """The test helper `key_near` and the engine agree on the keyspace."""
-    async with SimWorld(64, 12, links=LINKS, config=small()) as world:
+async def test_a_put_selects_between_old_and_new(autojump_clock):
+    """Behaviour 25: by writer time for open keys, whichever arrives last."""
+    async with SimWorld(25, 1, links=LINKS) as world:
+        (node,) = world.nodes
+        client = await world.add_peer(answering(), serves=False)
+        old, new = put_value(b"a", b"old", written_s_ago=60), put_value(b"a", b"new")
+        await client.request(node.peer, old)
+        await client.request(node.peer, new)
+        with pytest.raises(ProtocolViolation):
+            await client.request(node.peer, old)
+        assert (await node.dht.storage.get(b"a")).value == b"new"
+
+
+async def test_a_public_key_is_accepted_only_under_its_own_hash(autojump_clock):
+    """Behaviour 46: /pk of an id that is a hash of its key (RSA); another key under it is refused."""
+    async with SimWorld(46, 4, links=LINKS) as world:
         await world.settle()
-        key = key_near(world.nodes[3].peer)
-        result = await world.nodes[5].dht.put_value(key, b"value")
-        assert result.holders[0] == world.nodes[3].peer
+        public_key = rsa_public_key()
+        key = b"/pk/" + bytes(PeerId.from_public_key(public_key))
+        await world.nodes[1].dht.put_value(key, public_key)
+        found = await world.nodes[3].dht.get_value(key)
+        assert (found.value, found.authenticated) == (public_key, True)
+        other = b"/pk/" + bytes(world.keypair(5).peer)
+        with pytest.raises(InvalidRecord):
+            await world.nodes[1].dht.put_value(other, public_key)
+        client = await world.add_peer(answering(), serves=False)
+        with pytest.raises(ProtocolViolation):
+            await client.request(
+                world.nodes[0].peer, Message(MessageType.PUT_VALUE, other, Record(other, public_key))
+            )
+
+
+async def test_a_ping_is_answered_without_what_was_stuffed_into_it(autojump_clock):
+    """Behaviour 19: an echo carries no junk."""
+    async with SimWorld(19, 1, links=LINKS) as world:
+        (node,) = world.nodes
+        client = await world.add_peer(answering(), serves=False)
+        stuffed = Message(
+            MessageType.PING, b"key", Record(b"key", bytes(1000)), (client.info,) * 5, (client.info,) * 5
+        )
+        assert await client.request(node.peer, stuffed) == Message(MessageType.PING)

@@ -163,7 +163,7 @@ async def test_a_tombstone_is_returned_as_such(store) -> None:
 
 
 async def test_an_equal_reput_refreshes_the_expiry(store, clock) -> None:
-    """Extra behaviour: equal re-put refreshes expiry (and go's rule on ties, kad.md wire rule 12)."""
+    """Extra: equal re-put refreshes expiry (and go's rule on ties, kad.md wire rule 12)."""
     await put(store, record(writer_unix_ms=5))
     clock.now += 3600
     await put(store, record(writer_unix_ms=5, received_unix_s=clock.now))
@@ -279,9 +279,9 @@ async def test_a_lower_sequence_stays_refused_when_the_record_is_gone(kv, clock,
                     store, record(str(i).encode(), own=True, received_unix_s=clock.now)
                 ) if i < 2 else None
         assert store.entry(key) is None
-        assert store.sequence_floor(key) == 7
+        assert store.version_floor(key) == 7
     async with open_value_store(kv, clock, key_of(b"%"), Quotas()) as store:
-        assert store.sequence_floor(key) == 7
+        assert store.version_floor(key) == 7
         with pytest.raises(StaleRecord):
             await put(store, record(key, b"six", sequence=6, received_unix_s=clock.now))
         await put(store, record(key, b"seven", sequence=7, received_unix_s=clock.now))
@@ -294,22 +294,22 @@ async def test_sequences_are_forgotten_when_no_lower_record_can_be_alive(store, 
     await store.remove(key)
     clock.now += limits.SIGNED_LIFETIME_S_MAX + limits.SIGNED_ISSUED_AHEAD_S_MAX - 1
     await store.cleanup_expired()
-    assert store.sequence_floor(key) == 7
+    assert store.version_floor(key) == 7
     clock.now += 2
-    assert store.sequence_floor(key) is None
+    assert store.version_floor(key) is None
     await store.cleanup_expired()
     assert await kv.scan(b"") == []
 
 
 async def test_remembered_sequences_are_bounded(store, kv, monkeypatch) -> None:
     """The farthest from us go first, as with records."""
-    monkeypatch.setattr(limits, "SEQUENCE_FLOORS_MAX", 3)
+    monkeypatch.setattr(limits, "VERSION_FLOORS_MAX", 3)
     keys = keys_far_to_near(8, b"/prime/v/o/")
     for key in keys:
         await put(store, record(key, sequence=1))
         await store.remove(key)
     assert store.stats().floors == 3
-    assert [store.sequence_floor(key) for key in keys[-3:]] == [1, 1, 1]
+    assert [store.version_floor(key) for key in keys[-3:]] == [1, 1, 1]
     assert len(await kv.scan(b"v/f/")) == 3
 
 
@@ -496,7 +496,7 @@ async def test_a_newer_value_of_another_ends_our_ownership(store) -> None:
 
 
 async def test_restart_keeps_values_and_reads_none_of_them(kv, clock) -> None:
-    """Extra behaviour: restart keeps values. Opening reads metas only, in bounded pages."""
+    """Extra: restart keeps values. Opening reads metas only, in bounded pages."""
     async with open_value_store(kv, clock, SELF, Quotas()) as store:
         for i in range(2500):
             await put(store, record(b"%d" % i, b"value-%d" % i, writer_unix_ms=i or None))

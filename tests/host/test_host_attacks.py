@@ -176,7 +176,7 @@ async def test_a_stream_that_the_peer_never_ends_is_reset_after_a_while(monkeypa
 
 
 async def test_three_hundred_short_connections_in_a_row_leave_room():
-    """B4: inbound slots are given back."""
+    """Extra: 300 short inbound connections (B4): inbound slots are given back."""
     few = ConnectionLimits(low=20, high=20, max=25, grace_s=0)
     async with running_host(connections=few) as host:
         for _ in range(300):

@@ -18,8 +18,9 @@ pytestmark = [
     pytest.mark.timeout(900),  # the first test may wait for a cold build
 ]
 
-PAIRS: list[tuple[Kind, Kind]] = [("go", "js"), ("js", "go"), ("go", "go"), ("js", "js")]
+PAIRS: list[tuple[Kind, Kind]] = [("go", "js"), ("js", "go")]
 either_way = pytest.mark.parametrize(("dialer", "listener"), PAIRS)
+any_pair = pytest.mark.parametrize(("dialer", "listener"), [*PAIRS, ("go", "go"), ("js", "js")])
 either_kind = pytest.mark.parametrize("kind", ["go", "js"])
 
 # kad-dht messages, written by hand: field 1 is the type, 2 the key.
@@ -52,7 +53,7 @@ async def open_pair(
         yield a, b
 
 
-@either_way
+@any_pair
 async def test_connect_identify_ping(dialer: Kind, listener: Kind) -> None:
     async with open_pair(dialer, listener) as (a, b):
         for one, other in ((a, b), (b, a)):
@@ -157,13 +158,13 @@ async def test_raw_frames(dialer: Kind, listener: Kind) -> None:
 
 
 @either_way
-@pytest.mark.parametrize(("bytes_n", "chunk"), [(0, 1), (1, 1), (3_000_000, 65_536)])
-async def test_echo_and_sink(dialer: Kind, listener: Kind, bytes_n: int, chunk: int) -> None:
+async def test_echo_and_sink(dialer: Kind, listener: Kind) -> None:
     async with open_pair(dialer, listener) as (a, b):
-        size: dict[str, Any] = {"bytes_n": bytes_n, "chunk": chunk}
-        echoed = await a.call("echo", peer=b.peer_id, protocol="/test/echo/1.0.0", **size)
-        sunk = await a.call("sink", peer=b.peer_id, protocol="/test/sink/1.0.0", **size)
-        assert echoed["bytes_n"] == sunk["bytes_n"] == bytes_n
+        for bytes_n, chunk in ((0, 1), (1, 1), (3_000_000, 65_536)):
+            size: dict[str, Any] = {"bytes_n": bytes_n, "chunk": chunk}
+            echoed = await a.call("echo", peer=b.peer_id, protocol="/test/echo/1.0.0", **size)
+            sunk = await a.call("sink", peer=b.peer_id, protocol="/test/sink/1.0.0", **size)
+            assert echoed["bytes_n"] == sunk["bytes_n"] == bytes_n
 
 
 @either_way
@@ -186,7 +187,11 @@ async def test_mode_changes_are_pushed(dialer: Kind, listener: Kind) -> None:
 
             await until(noticed, what=f"mode {mode}")
             if listener == "go":  # js keeps a peer that became a client
-                assert (await b.call("peers"))["table"] == table
+
+                async def followed(table: list[str] = table) -> bool:
+                    return (await b.call("peers"))["table"] == table
+
+                await until(followed, what="the table to follow")
 
 
 @either_way
@@ -200,11 +205,12 @@ async def test_client_is_not_put_in_the_table(dialer: Kind, listener: Kind) -> N
         assert (await server.call("peers"))["table"] == []
 
 
-@either_way
-@pytest.mark.parametrize("key_type", ["rsa", "secp256k1", "ecdsa"])
+@pytest.mark.parametrize(
+    ("dialer", "listener", "key_type"),
+    [(dialer, listener, key_type) for dialer, listener in PAIRS for key_type in ("rsa", "secp256k1")]
+    + [("go", "go", "ecdsa")],  # js-libp2p has no ECDSA peer ids
+)
 async def test_other_key_types_connect(dialer: Kind, listener: Kind, key_type: KeyType) -> None:
-    if key_type == "ecdsa" and "js" in (dialer, listener):
-        pytest.skip("js-libp2p has no ECDSA peer ids")
     async with (
         open_peer(dialer, prefix="/test", key_type=key_type) as a,
         open_peer(listener, prefix="/test") as b,

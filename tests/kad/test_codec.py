@@ -14,6 +14,7 @@ from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.kad.messages import Message, MessageType, PeerInfo, Record
 from primedht.pb import kad_pb2
+from primedht.wire.addrs import parse, peer_suffix
 
 peer_ids = st.binary(min_size=32, max_size=32).map(lambda digest: PeerId(b"\x12\x20" + digest))
 peer_infos = st.builds(
@@ -101,3 +102,45 @@ def test_peers_are_fitted_into_a_budget() -> None:
     assert fitted == tuple(peers[: len(fitted)])
     assert len(codec.encode(Message(MessageType.FIND_NODE, closer_peers=fitted))) <= 1000 + 2
     assert len(fitted) == 1000 // codec.peer_bytes(peers[0])
+
+
+@given(st.lists(peer_infos, max_size=30), st.integers(-10, 3000))
+def test_an_even_fit_stays_in_the_budget_and_keeps_first_addresses(
+    peers: list[PeerInfo], budget: int
+) -> None:
+    fitted = codec.fit_peers_evenly(peers, budget)
+    assert sum(map(codec.peer_bytes, fitted)) <= max(0, budget)
+    if sum(map(codec.peer_bytes, peers)) <= budget:
+        assert fitted == tuple(peers)
+    for info in fitted:
+        whole = [peer.addrs for peer in peers if peer.id == info.id]
+        assert any(set(info.addrs) <= set(addrs) for addrs in whole)
+
+
+def test_long_lists_of_a_few_leave_room_for_the_others() -> None:
+    greedy = [PeerInfo(PeerId(b"\x12\x20" + bytes([n]) * 32), (b"x" * 400,) * 20) for n in range(2)]
+    modest = [PeerInfo(PeerId(b"\x12\x20" + bytes([n]) * 32), (b"y" * 20,)) for n in range(10, 28)]
+    fitted = codec.fit_peers_evenly([*greedy, *modest], limits.SMALL_REPLY_BYTES_MAX)
+    assert [info.id for info in fitted] == [info.id for info in (*greedy, *modest)]
+    assert fitted[2:] == tuple(modest)
+    assert fitted[0].addrs == (b"x" * 400,)
+
+
+def test_a_peers_own_id_is_cut_off_its_addresses() -> None:
+    """js may send it along; another's, as of a relay on the way, is part of the address."""
+    own, other = (PeerId(b"\x12\x20" + bytes([n]) * 32) for n in range(2))
+    plain = parse("/ip4/127.0.0.1/tcp/4001")
+    relayed = plain + peer_suffix(other) + b"\xa2\x02"  # /p2p-circuit
+    wire = kad_pb2.Message(type=4)
+    offered = [plain + peer_suffix(own), relayed + peer_suffix(own), plain + peer_suffix(other), b"", plain]
+    wire.closer_peers.add(id=bytes(own), addrs=[*offered, peer_suffix(own)])
+    [peer] = codec.decode(wire.SerializeToString()).closer_peers
+    assert peer.addrs == (plain, relayed, plain + peer_suffix(other), plain)
+
+
+def test_of_a_flood_of_senseless_entries_few_are_looked_at() -> None:
+    good = kad_pb2.Message.Peer(id=b"\x12\x20" + bytes(32))
+    after_a_few = kad_pb2.Message(type=4, closer_peers=[good]).SerializeToString()
+    few, many = (b"\x42\x00" * count for count in (10, limits.CLOSER_PEERS_MAX))
+    assert len(codec.decode(few + after_a_few).closer_peers) == 1
+    assert codec.decode(many + after_a_few).closer_peers == ()

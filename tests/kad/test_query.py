@@ -121,6 +121,7 @@ def test_behaviour_56_whatever_fails_it_ends_in_bounds(
         prompt = [one for one in waiting if one not in late]
         if not prompt and query.next_deadline() < inf:
             stuck, now = in_flight.copy(), now + 1.0
+            fruitless += len(waiting)
             continue
         tardy = [one for one in stuck if one in in_flight]
         one = data.draw(st.sampled_from(prompt + tardy))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny_keyspace import tiny_key_of
 
-from primedht.kad.reprovide import ReprovideSchedule, republish_interval_s
+from primedht.kad.reprovide import ReprovideSchedule
 
 HOUR = 3600.0
 
@@ -168,8 +168,3 @@ def test_a_clock_set_back_makes_nothing_older_than_now() -> None:
     due = schedule.due_at(key(1))
     assert due is not None
     assert 105 <= due <= 110
-
-
-def test_a_value_is_put_again_well_before_it_expires() -> None:
-    assert republish_interval_s(1000) == 450
-    assert republish_interval_s(30 * 24 * HOUR) == pytest.approx(0.45 * 48 * HOUR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from operator import gt
 
 from hypothesis import given
@@ -76,3 +77,29 @@ def test_caching_goes_to_the_closest_that_answered_without_a_record() -> None:
     selection.on_record(A, 1)
     assert selection.to_cache([A, E, D, C]) == D
     assert selection.to_cache([A, E]) is None
+
+
+def dated(value: str, time: int, *, dated: bool = True) -> tuple[str, int, bool]:
+    return value, time, dated
+
+
+def test_records_that_say_the_same_count_as_one_and_the_firmest_ranks_for_all() -> None:
+    """However they come in: a copy that looks newer than its original is still only a copy."""
+    answers = {
+        A: dated("old", 9, dated=False),
+        B: dated("new", 5),
+        C: dated("old", 1),
+        D: dated("new", 7, dated=False),
+        E: dated("new", 6),
+    }
+    for order in permutations(answers):
+        selection: Selection[tuple[str, int, bool]] = Selection(
+            lambda a, b: (a[1], a[0]) > (b[1], b[0]),
+            says=lambda record: record[0],
+            firmer=lambda a, b: (a[2], a[1]) > (b[2], b[1]),
+        )
+        for one in order:
+            selection.on_record(one, answers[one])
+        assert selection.best == dated("new", 6)
+        assert set(selection.holders) == {B, D, E}
+        assert set(selection.stale) == {A, C}

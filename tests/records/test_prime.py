@@ -15,8 +15,7 @@ from primedht.kad.messages import Record
 from primedht.keys import PrivateKey
 from primedht.pb import record_pb2
 from primedht.records.keys import KeyClass, prime_key
-from primedht.records.merge import find_equivocation
-from primedht.records.record import Content, ValidRecord, compare
+from primedht.records.record import Content, ValidRecord, compare, find_equivocation
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
 from primedht.records.validator import RecordValidator
 

@@ -82,7 +82,7 @@ def acknowledged_until_killed(path, start: int, lines: int) -> list[bytes]:
 
 
 async def test_everything_acknowledged_survives_kill_9(tmp_path) -> None:
-    """Extra behaviour: kill -9 during write. Four writers share commits, and the map grows meanwhile."""
+    """Extra: kill -9 during write. Four writers share commits, and the map grows meanwhile."""
     rng = random.Random(1)
     acknowledged: list[bytes] = []
     for start in range(0, 5_000_000, 1_000_000):

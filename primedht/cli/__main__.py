@@ -1,0 +1,3 @@
+from primedht.cli import main
+
+main()

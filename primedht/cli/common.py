@@ -1,0 +1,200 @@
+"""What the commands share: their common options, the client, and the shapes of their output."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from primedht.errors import DiskFull, InvalidArgument
+from primedht.units import parse_duration
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from primedht.client import Client
+    from primedht.ids import PeerId
+    from primedht.results import PutResult, Refusal
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DAEMON_PANEL = "Which daemon"
+
+Control = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MULTIADDR",
+        help="The daemon's control socket, such as /unix/run/primedht.sock. Also: PRIMEDHT_CONTROL.",
+        rich_help_panel=_DAEMON_PANEL,
+    ),
+]
+DataDirOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="The daemon's data directory. Also: PRIMEDHT_NODE_DATA_DIR.",
+        rich_help_panel=_DAEMON_PANEL,
+    ),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Timeout = Annotated[str, typer.Option(metavar="TIME", help="Give up after this time, such as 30s or 2m.")]
+KeyArgument = Annotated[
+    str, typer.Argument(metavar="KEY", help="Text, /pk/<peer id>, /ipns/<name>, or 0x and hexadecimal.")
+]
+CidArgument = Annotated[str, typer.Argument(metavar="CID", help="A content id, such as bafkrei... or Qm...")]
+
+
+def client(control: str | None, data_dir: Path | None) -> Client:
+    """Return a client of the daemon that the options name. Raises `DaemonUnavailable`."""
+    from primedht.client import Client
+
+    return Client(control, data_dir=data_dir)
+
+
+def key_of(text: str) -> bytes:
+    """Return the key that `text` stands for. Raises `InvalidKey`."""
+    from primedht.records.keys import parse_key_text
+
+    return parse_key_text(text)
+
+
+def key_text(key: bytes) -> str:
+    """Return text that `key_of` turns back into `key`."""
+    from primedht.records.keys import format_key
+
+    return format_key(key)
+
+
+def timeout_s(text: str) -> float:
+    """Return a `--timeout` in seconds. Raises `InvalidArgument`."""
+    seconds = parse_duration(text)
+    if seconds <= 0:
+        raise InvalidArgument(f"--timeout is {text!r}; it must be positive")
+    return seconds
+
+
+def print_json(value: Any) -> None:
+    """Print one line of JSON."""
+    print(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+
+
+def print_wide(shown: RenderableType) -> None:
+    """Print a table or the like, as wide as the terminal; never cut where there is none."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=1_000)
+    console.print(shown)
+
+
+def peer_texts(peers: tuple[PeerId, ...]) -> list[str]:
+    return [str(peer) for peer in peers]
+
+
+def refusals_json(refusals: tuple[Refusal, ...]) -> list[dict[str, str]]:
+    return [{"peer": str(each.peer), "code": each.code} for each in refusals]
+
+
+def put_json(result: PutResult) -> dict[str, Any]:
+    """Return the stable JSON form of a put's or a delete's result."""
+    return {
+        "key": key_text(result.key),
+        "holders": peer_texts(result.holders),
+        "refused": refusals_json(result.refused),
+        "wanted": result.wanted,
+        "replication_factor": result.replication_factor,
+        "degraded": result.degraded,
+        "sequence": result.sequence,
+        "expires_unix_s": result.expires_unix_s,
+    }
+
+
+def holders_text(result: PutResult) -> str:
+    """Say how many peers hold a value, and why not more: `1 of 3 (no other peer yet)`."""
+    text = f"{len(result.holders)} of {result.replication_factor}"
+    if not result.degraded:
+        return text
+    if result.refused:
+        codes = sorted({each.code for each in result.refused})
+        return f"{text} ({len(result.refused)} refused: {', '.join(codes)})"
+    return f"{text} (no other peer yet)"
+
+
+def read_input(path: str, *, bytes_max: int) -> bytes:
+    """Read a file, or standard input for `-`, up to one byte beyond `bytes_max`.
+
+    Raises `InvalidArgument` for one that cannot be read.
+    """
+    if path == "-":
+        return sys.stdin.buffer.read(bytes_max + 1)
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(bytes_max + 1)
+    except OSError as error:
+        raise InvalidArgument(f"{path}: {error.strerror}; check the path") from None
+
+
+def write_output(data: bytes, output: Path | None, *, what: str, mode: int = 0o666) -> None:
+    """Write bytes as they are, to a file (whole or not at all) or to standard output.
+
+    Raises `InvalidArgument` for binary data on a terminal, and for a file that cannot be written.
+    """
+    if output is not None:
+        _write_file(output, data, mode)
+        return
+    if sys.stdout.isatty():
+        if not _is_text(data):
+            raise InvalidArgument(
+                f"{what} is binary and would garble the terminal; write it to a file with -o"
+            )
+        if not data.endswith(b"\n"):
+            data += b"\n"
+    sys.stdout.buffer.write(data)
+    sys.stdout.buffer.flush()
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(char.isprintable() or char in "\n\t\r" for char in text)
+
+
+def _write_file(path: Path, data: bytes, mode: int) -> None:
+    """Put `data` under `path` by a rename, so that nobody ever sees a part of it."""
+    temporary = None
+    try:
+        target = path.resolve()  # a link keeps being one
+        if target.exists() and not target.is_file():
+            target.write_bytes(data)  # a pipe or a device has no parts to hide, and must not be replaced
+            return
+        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(descriptor)
+        os.chmod(temporary, mode & ~_umask())
+        os.rename(temporary, target)
+        temporary = None
+    except OSError as error:
+        if error.errno in DISK_FULL:
+            raise DiskFull(f"{path}: {error.strerror}") from None
+        raise InvalidArgument(f"{path}: {error.strerror}; choose another -o") from None
+    finally:
+        if temporary is not None:
+            with suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,124 @@
+"""`peers`, `connect`, `ping`, `find-peer` and `closest-peers`: the other ends."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+
+from primedht.cli import common
+from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
+from primedht.ids import PeerId
+
+_PANEL = "Peers"
+app = typer.Typer()
+
+_PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="A peer id, such as 12D3KooW...")]
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: primedht peers --json")
+def peers(
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List the known peers and how each was found."""
+    known = common.client(control, data_dir).peers()
+    if as_json:
+        common.print_json(
+            [
+                {
+                    "peer": str(peer.id),
+                    "how": peer.how,
+                    "in_routing_table": peer.in_routing_table,
+                    "addrs": list(peer.addrs),
+                }
+                for peer in known
+            ]
+        )
+        return
+    if not known:
+        print("no peers yet; `primedht status` says why")
+        return
+    for peer in known:
+        place = "in the routing table" if peer.in_routing_table else "not in the routing table"
+        print(f"{peer.id}  {place}, found by {peer.how}")
+        for addr in peer.addrs:
+            print(f"    {addr}")
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: primedht connect 192.0.2.7:4101")
+def connect(
+    addr: Annotated[
+        str, typer.Argument(metavar="ADDR", help="A multiaddr with or without /p2p, or HOST:PORT.")
+    ],
+    timeout: Timeout = "30s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Connect to a peer."""
+    limit_s = common.timeout_s(timeout)
+    peer = common.client(control, data_dir).connect(addr, timeout=limit_s)
+    if as_json:
+        common.print_json({"peer": str(peer.id), "addrs": list(peer.addrs)})
+    else:
+        print(f"connected to {peer.id}")
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: primedht ping 12D3KooW... --count 3")
+def ping(
+    peer: _PeerArgument,
+    count: Annotated[int, typer.Option(metavar="N", min=1, help="How many, a second apart.")] = 1,
+    timeout: Timeout = "10s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Measure the round-trip time to a peer."""
+    wanted, limit_s = PeerId.from_text(peer), common.timeout_s(timeout)
+    daemon = common.client(control, data_dir)
+    for number in range(count):
+        if number:
+            time.sleep(1.0)
+        round_trip_s = daemon.ping(wanted, timeout=limit_s)
+        if as_json:
+            common.print_json({"peer": peer, "round_trip_s": round_trip_s})
+        else:
+            print(f"{peer}: {round_trip_s * 1000:.1f} ms", flush=True)
+
+
+@app.command("find-peer", rich_help_panel=_PANEL, epilog="Example: primedht find-peer 12D3KooW...")
+def find_peer(
+    peer: _PeerArgument,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Print a peer's addresses, one a line."""
+    wanted, limit_s = PeerId.from_text(peer), common.timeout_s(timeout)
+    found = common.client(control, data_dir).find_peer(wanted, timeout=limit_s)
+    if as_json:
+        common.print_json({"peer": str(found.id), "addrs": list(found.addrs)})
+    else:
+        print(*(f"{addr}/p2p/{found.id}" for addr in found.addrs), sep="\n")
+
+
+@app.command("closest-peers", rich_help_panel=_PANEL, epilog="Example: primedht closest-peers greeting")
+def closest_peers(
+    key: KeyArgument,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Print the reachable peers closest to a key, nearest first."""
+    wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
+    found = common.client(control, data_dir).closest_peers(wire_key, timeout=limit_s)
+    if as_json:
+        common.print_json([{"peer": str(peer.id), "addrs": list(peer.addrs)} for peer in found])
+    else:
+        for peer in found:
+            print(peer.id)

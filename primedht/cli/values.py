@@ -1,0 +1,116 @@
+"""`put`, `get` and `delete`: one value at a time."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from primedht.cli import common
+from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
+from primedht.errors import InvalidArgument
+from primedht.limits import VALUE_BYTES_MAX
+from primedht.units import parse_duration
+
+if TYPE_CHECKING:
+    from primedht.results import FoundValue
+
+_PANEL = "Values"
+app = typer.Typer()
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: primedht put greeting hello --ttl 2h")
+def put(
+    key: KeyArgument,
+    value: Annotated[
+        str | None, typer.Argument(metavar="VALUE", help="The value as text; - reads standard input.")
+    ] = None,
+    file: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Store this file's bytes; - is standard input.")
+    ] = None,
+    ttl: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Life of the value, such as 2h or 10m.")
+    ] = None,
+    min_holders: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Fail unless N peers hold it.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Store it once; do not keep it alive.")] = False,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Store a value under a key."""
+    wire_key, data = common.key_of(key), _value(value, file)
+    ttl_s = None if ttl is None else parse_duration(ttl)
+    limit_s = common.timeout_s(timeout)
+    daemon = common.client(control, data_dir)
+    result = daemon.put(wire_key, data, ttl=ttl_s, min_holders=min_holders, once=once, timeout=limit_s)
+    if as_json:
+        common.print_json(common.put_json(result))
+    else:
+        print(f"stored on {common.holders_text(result)}")
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: primedht get greeting -o greeting.txt")
+def get(
+    key: KeyArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the value to this file.")
+    ] = None,
+    quorum: Annotated[int, typer.Option(metavar="N", min=1, help="Ask until N peers had it.")] = 1,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Print the value of a key, byte for byte."""
+    wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
+    found = common.client(control, data_dir).get_record(wire_key, quorum=quorum, timeout=limit_s)
+    if output is not None or not as_json:
+        common.write_output(found.payload, output, what="the value")
+    if as_json:
+        common.print_json(found_json(found, with_value=output is None))
+
+
+@app.command(rich_help_panel=_PANEL, epilog="Example: primedht delete greeting")
+def delete(
+    key: KeyArgument,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Delete a value everywhere, and stop keeping it alive."""
+    wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
+    result = common.client(control, data_dir).delete(wire_key, timeout=limit_s)
+    if as_json:
+        common.print_json(common.put_json(result))
+    else:
+        print(f"deleted on {common.holders_text(result)}")
+
+
+def found_json(found: FoundValue, *, with_value: bool = True) -> dict[str, Any]:
+    """Return the stable JSON form of a value that was found."""
+    shown = {
+        "key": common.key_text(found.key),
+        "bytes": len(found.payload),
+        "authenticated": found.authenticated,
+        "sources": common.peer_texts(found.sources),
+        "sequence": found.sequence,
+        "writer_unix_ms": found.writer_unix_ms,
+        "expires_unix_s": found.expires_unix_s,
+    }
+    if with_value:
+        shown["value_base64"] = base64.b64encode(found.payload).decode("ascii")
+    return shown
+
+
+def _value(value: str | None, file: str | None) -> bytes:
+    if (value is None) == (file is None):
+        raise InvalidArgument("give either VALUE or --file; - is standard input")
+    if value is not None and value != "-":
+        return value.encode("utf-8", "surrogateescape")
+    return common.read_input(file or "-", bytes_max=VALUE_BYTES_MAX)

@@ -1,0 +1,116 @@
+"""From the control protocol's messages to results and errors."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from primedht import errors
+from primedht.ids import PeerId
+from primedht.pb import p2pd_pb2 as pb
+from primedht.results import (
+    Asked,
+    AskOutcome,
+    DiscoveredPeer,
+    FoundValue,
+    ProvideResult,
+    PutResult,
+    Refusal,
+    Trace,
+)
+
+
+def put_result(message: pb.PutResult) -> PutResult:
+    return PutResult(
+        key=message.key,
+        holders=_peers(message.holders),
+        refused=_refusals(message.refused),
+        wanted=message.wanted,
+        replication_factor=message.replication_factor,
+        degraded=message.degraded,
+        sequence=message.sequence if message.HasField("sequence") else None,
+        expires_unix_s=message.expires_unix_s,
+        trace=_trace(message.trace) if message.HasField("trace") else None,
+    )
+
+
+def found_value(message: pb.FoundValue) -> FoundValue:
+    return FoundValue(
+        key=message.key,
+        value=message.value,
+        payload=message.payload if message.HasField("payload") else message.value,
+        authenticated=message.authenticated,
+        sources=_peers(message.sources),
+        sequence=message.sequence if message.HasField("sequence") else None,
+        writer_unix_ms=message.writer_unix_ms if message.HasField("writer_unix_ms") else None,
+        expires_unix_s=message.expires_unix_s if message.HasField("expires_unix_s") else None,
+        trace=_trace(message.trace) if message.HasField("trace") else None,
+    )
+
+
+def provide_result(message: pb.ProvideResult) -> ProvideResult:
+    return ProvideResult(
+        multihash=message.multihash,
+        told=_peers(message.told),
+        failed=_refusals(message.failed),
+        trace=_trace(message.trace) if message.HasField("trace") else None,
+    )
+
+
+def discovered_peer(message: pb.DiscoveredPeer) -> DiscoveredPeer:
+    return DiscoveredPeer(
+        id=PeerId(message.id),
+        addrs=tuple(message.addrs),
+        how=message.how,  # type: ignore[arg-type]
+        in_routing_table=message.in_routing_table,
+    )
+
+
+def error(message: pb.ErrorResponse) -> errors.PrimeDhtError:
+    """Return the daemon's error as the exception of its code."""
+    kind = _error_types().get(message.code)
+    if kind is errors.QuorumNotReached:
+        return errors.QuorumNotReached(
+            message.msg,
+            found=message.found,
+            wanted=message.wanted,
+            best=message.best if message.HasField("best") else None,
+        )
+    if kind is None:  # a newer daemon's code: carried on under its own name
+        kind = type("UnknownError", (errors.PrimeDhtError,), {"code": message.code or "error"})
+    return kind(message.msg)
+
+
+def _error_types() -> dict[str, type[errors.PrimeDhtError]]:
+    return {
+        kind.code: kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.PrimeDhtError)
+    }
+
+
+def _peers(raw: object) -> tuple[PeerId, ...]:
+    return tuple(PeerId(peer) for peer in cast("list[bytes]", raw))
+
+
+def _refusals(messages: object) -> tuple[Refusal, ...]:
+    return tuple(Refusal(PeerId(each.peer), each.code) for each in cast("list[pb.Refusal]", messages))
+
+
+def _trace(message: pb.Trace) -> Trace:
+    return Trace(
+        target=message.target,
+        asked=tuple(
+            Asked(
+                peer=PeerId(ask.peer),
+                hop=ask.hop,
+                started_s=ask.started_s,
+                took_s=ask.took_s,
+                outcome=cast("AskOutcome", ask.outcome),
+                closer=ask.closer,
+                has_value=ask.has_value,
+            )
+            for ask in message.asked
+        ),
+        stopped=message.stopped,  # type: ignore[arg-type]
+        took_s=message.took_s,
+    )

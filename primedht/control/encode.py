@@ -1,0 +1,102 @@
+"""From results and errors to the control protocol's messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from primedht.errors import PrimeDhtError, QuorumNotReached
+from primedht.ids import PeerId
+from primedht.pb import p2pd_pb2 as pb
+from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult, Refusal, Trace
+
+
+def error(failure: PrimeDhtError, *, message: str | None = None) -> pb.ErrorResponse:
+    """`message` replaces the error's own text where clients of p2pd look for a certain one."""
+    out = pb.ErrorResponse(msg=message or str(failure) or failure.code, code=failure.code)
+    if isinstance(failure, QuorumNotReached):
+        out.found, out.wanted = failure.found, failure.wanted
+        if failure.best is not None:
+            out.best = failure.best
+    return out
+
+
+def error_response(failure: PrimeDhtError, *, message: str | None = None) -> pb.Response:
+    return pb.Response(type=pb.Response.ERROR, error=error(failure, message=message))
+
+
+def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
+    return pb.PutResult(
+        key=result.key,
+        holders=[bytes(peer) for peer in result.holders],
+        refused=_refusals(result.refused),
+        wanted=result.wanted,
+        replication_factor=result.replication_factor,
+        degraded=result.degraded,
+        sequence=result.sequence,
+        expires_unix_s=result.expires_unix_s,
+        trace=_trace(result.trace) if want_trace else None,
+    )
+
+
+def found_value(found: FoundValue, *, want_trace: bool) -> pb.FoundValue:
+    return pb.FoundValue(
+        key=found.key,
+        value=found.value,
+        payload=found.payload if found.payload != found.value else None,
+        authenticated=found.authenticated,
+        sources=[bytes(peer) for peer in found.sources],
+        sequence=found.sequence,
+        writer_unix_ms=found.writer_unix_ms,
+        expires_unix_s=found.expires_unix_s,
+        trace=_trace(found.trace) if want_trace else None,
+    )
+
+
+def provide_result(result: ProvideResult, *, want_trace: bool) -> pb.ProvideResult:
+    return pb.ProvideResult(
+        multihash=result.multihash,
+        told=[bytes(peer) for peer in result.told],
+        failed=_refusals(result.failed),
+        trace=_trace(result.trace) if want_trace else None,
+    )
+
+
+def discovered_peers(peers: Iterable[DiscoveredPeer]) -> pb.DiscoveredPeers:
+    return pb.DiscoveredPeers(
+        peers=[
+            pb.DiscoveredPeer(
+                id=bytes(peer.id), addrs=peer.addrs, how=peer.how, in_routing_table=peer.in_routing_table
+            )
+            for peer in peers
+        ]
+    )
+
+
+def peer_info(peer: PeerId, addrs: Iterable[bytes]) -> pb.PeerInfo:
+    return pb.PeerInfo(id=bytes(peer), addrs=list(addrs))
+
+
+def _refusals(refusals: Iterable[Refusal]) -> list[pb.Refusal]:
+    return [pb.Refusal(peer=bytes(each.peer), code=each.code) for each in refusals]
+
+
+def _trace(trace: Trace | None) -> pb.Trace | None:
+    if trace is None:
+        return None
+    return pb.Trace(
+        target=trace.target,
+        asked=[
+            pb.Asked(
+                peer=bytes(ask.peer),
+                hop=ask.hop,
+                started_s=ask.started_s,
+                took_s=ask.took_s,
+                outcome=ask.outcome,
+                closer=ask.closer,
+                has_value=ask.has_value,
+            )
+            for ask in trace.asked
+        ],
+        stopped=trace.stopped,
+        took_s=trace.took_s,
+    )

@@ -1,0 +1,232 @@
+"""Our own requests: PRIME, with results that say who holds what and errors that carry codes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import TYPE_CHECKING, cast
+
+import trio
+
+from primedht import limits
+from primedht.control import encode
+from primedht.control.session import ClientGone, Session
+from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, OperationTimeout, PrimeDhtError
+from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
+from primedht.pb import p2pd_pb2 as pb
+from primedht.peer_addr import to_multiaddr
+
+if TYPE_CHECKING:
+    from primedht.node import Node
+
+# Over TCP any user of the machine may connect: signing with the node's key is not for them.
+_SIGNED_PREFIX = b"/prime/"
+
+
+async def answer(node: Node, request: pb.PrimeRequest, session: Session) -> None:
+    """Answer one PRIME request. Raises what the operation raises, and `MalformedRequest`."""
+    name = request.WhichOneof("operation")
+    if name is None:
+        raise MalformedRequest("a PRIME request without an operation that this daemon knows")
+    _check_permitted(request, name, session)
+    timeout_s = request.timeout_s if request.HasField("timeout_s") else limits.CONTROL_TIMEOUT_S
+    if not 0 < timeout_s <= limits.CONTROL_TIMEOUT_S_MAX:
+        raise InvalidArgument(f"timeout_s is {timeout_s:g}; it must be over 0, and at most a day")
+    try:
+        with trio.fail_after(timeout_s):
+            await _OPERATIONS[name](_Operation(node, request, session, timeout_s))
+    except trio.TooSlowError:
+        raise OperationTimeout(f"not done within {timeout_s:g} s") from None
+
+
+class _Operation:
+    """One request being answered."""
+
+    def __init__(self, node: Node, request: pb.PrimeRequest, session: Session, timeout_s: float) -> None:
+        self.node = node
+        self.request = request
+        self.timeout_s = timeout_s
+        self.want_trace = request.want_trace
+        self._session = session
+
+    async def send(self, prime: pb.PrimeResponse) -> None:
+        await self._session.send(pb.Response(type=pb.Response.OK, prime=prime))
+
+    async def done(self) -> None:
+        await self.send(pb.PrimeResponse(done=pb.Done()))
+
+
+async def _put(op: _Operation) -> None:
+    await op.send(pb.PrimeResponse(put=await _put_one(op, op.request.put)))
+
+
+async def _put_one(op: _Operation, put: pb.PutRequest) -> pb.PutResult:
+    result = await op.node.put(
+        put.key,
+        put.value,
+        ttl=put.ttl_s if put.HasField("ttl_s") else None,
+        min_holders=put.min_holders if put.HasField("min_holders") else None,
+        once=put.once,
+        timeout=op.timeout_s,
+    )
+    return encode.put_result(result, want_trace=op.want_trace)
+
+
+async def _get(op: _Operation) -> None:
+    get = op.request.get
+    await op.send(pb.PrimeResponse(found=await _get_one(op, get.key, get.quorum)))
+
+
+async def _get_one(op: _Operation, key: bytes, quorum: int) -> pb.FoundValue:
+    found = await op.node.get_record(key, quorum=max(1, quorum), timeout=op.timeout_s)
+    return encode.found_value(found, want_trace=op.want_trace)
+
+
+async def _delete(op: _Operation) -> None:
+    result = await op.node.delete(op.request.delete.key, timeout=op.timeout_s)
+    await op.send(pb.PrimeResponse(put=encode.put_result(result, want_trace=op.want_trace)))
+
+
+async def _put_many(op: _Operation) -> None:
+    items = list(op.request.put_many.items)
+
+    async def one(index: int) -> pb.PrimeResponse:
+        return pb.PrimeResponse(put=await _put_one(op, items[index]))
+
+    await _each(op, len(items), one)
+
+
+async def _get_many(op: _Operation) -> None:
+    keys: Sequence[bytes] = list(op.request.get_many.keys)
+    quorum = op.request.get_many.quorum
+
+    async def one(index: int) -> pb.PrimeResponse:
+        return pb.PrimeResponse(found=await _get_one(op, keys[index], quorum))
+
+    await _each(op, len(keys), one)
+
+
+async def _each(op: _Operation, count: int, answer_one: Callable[[int], Awaitable[pb.PrimeResponse]]) -> None:
+    """Answer `count` items, a few at a time, each as soon as it is known; one failing stops no other."""
+    if count > limits.CONTROL_BATCH_ITEMS_MAX:
+        raise InvalidArgument(f"{count} items in one request; at most {limits.CONTROL_BATCH_ITEMS_MAX} go")
+    send, receive = trio.open_memory_channel[pb.PrimeResponse](0)
+    indexes = iter(range(count))
+
+    async def work(results: trio.MemorySendChannel[pb.PrimeResponse]) -> None:
+        async with results:
+            for index in indexes:
+                try:
+                    response = await answer_one(index)
+                except PrimeDhtError as error:
+                    response = pb.PrimeResponse(failed=encode.error(error))
+                response.index, response.more = index, True
+                await results.send(response)
+
+    gone: ClientGone | None = None
+    async with trio.open_nursery() as workers, receive:
+        async with send:
+            for _ in range(min(count, limits.CONTROL_BATCH_AT_ONCE)):
+                workers.start_soon(work, send.clone())
+        try:
+            async for response in receive:
+                await op.send(response)
+        except ClientGone as error:
+            gone = error  # raised outside the nursery, which would wrap it in a group
+            workers.cancel_scope.cancel()
+    if gone is not None:
+        raise gone
+    await op.done()
+
+
+async def _provide(op: _Operation) -> None:
+    result = await op.node.provide(op.request.provide.cid, timeout=op.timeout_s)
+    await op.send(pb.PrimeResponse(provided=encode.provide_result(result, want_trace=op.want_trace)))
+
+
+async def _stop_providing(op: _Operation) -> None:
+    was_provided = await op.node.stop_providing(op.request.stop_providing.cid)
+    result = pb.StopProvidingResult(was_provided=was_provided)
+    await op.send(pb.PrimeResponse(stopped_providing=result))
+
+
+async def _find_providers(op: _Operation) -> None:
+    find = op.request.find_providers
+    limit = find.limit or limits.CONTROL_PROVIDERS_DEFAULT
+    found = op.node.find_providers(find.cid, limit=limit, timeout=op.timeout_s)
+    async with aclosing(cast("AsyncGenerator[PeerInfo]", found)):
+        async for peer in found:
+            await op.send(pb.PrimeResponse(more=True, peers=_peer_list(peer)))
+    await op.done()
+
+
+async def _find_peer(op: _Operation) -> None:
+    peer = await op.node.find_peer(PeerId(op.request.find_peer.peer), timeout=op.timeout_s)
+    await op.send(pb.PrimeResponse(peers=_peer_list(peer)))
+
+
+async def _closest_peers(op: _Operation) -> None:
+    peers = await op.node.closest_peers(op.request.closest_peers.key, timeout=op.timeout_s)
+    await op.send(pb.PrimeResponse(peers=_peer_list(*peers)))
+
+
+def _peer_list(*peers: PeerInfo) -> pb.PeerList:
+    return pb.PeerList(peers=[encode.peer_info(peer.id, peer.addrs) for peer in peers])
+
+
+async def _discovered_peers(op: _Operation) -> None:
+    await op.send(pb.PrimeResponse(discovered=encode.discovered_peers(op.node.peers())))
+
+
+async def _dial(op: _Operation) -> None:
+    peer = await op.node.connect(to_multiaddr(op.request.dial.addr), timeout=op.timeout_s)
+    await op.send(pb.PrimeResponse(peers=_peer_list(peer)))
+
+
+async def _ping(op: _Operation) -> None:
+    round_trip_s = await op.node.ping(PeerId(op.request.ping.peer), timeout=op.timeout_s)
+    await op.send(pb.PrimeResponse(pong=pb.PingResult(round_trip_s=round_trip_s)))
+
+
+async def _status(op: _Operation) -> None:
+    state = json.dumps(op.node.status(), separators=(",", ":")).encode()
+    await op.send(pb.PrimeResponse(status=pb.StatusResult(json=state)))
+
+
+async def _drain(op: _Operation) -> None:
+    handed_over, left_over = await op.node.drain(op.timeout_s)
+    await op.send(pb.PrimeResponse(drained=pb.DrainResult(handed_over=handed_over, left_over=left_over)))
+
+
+_OPERATIONS: dict[str, Callable[[_Operation], Awaitable[None]]] = {
+    "put": _put,
+    "get": _get,
+    "delete": _delete,
+    "put_many": _put_many,
+    "get_many": _get_many,
+    "provide": _provide,
+    "stop_providing": _stop_providing,
+    "find_providers": _find_providers,
+    "find_peer": _find_peer,
+    "closest_peers": _closest_peers,
+    "discovered_peers": _discovered_peers,
+    "dial": _dial,
+    "ping": _ping,
+    "status": _status,
+    "drain": _drain,
+}
+
+
+def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> None:
+    """Refuse signing and administration over TCP, unless `control.tcp_trusted`. Raises `NotPermitted`."""
+    if session.trusted:
+        return
+    keys = {
+        "put": (request.put.key,),
+        "delete": (request.delete.key,),
+        "put_many": tuple(item.key for item in request.put_many.items),
+    }.get(name, ())
+    if name == "drain" or any(key.startswith(_SIGNED_PREFIX) for key in keys):
+        raise NotPermitted("refused over TCP; use the Unix socket, or set control.tcp_trusted")

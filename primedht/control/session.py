@@ -1,0 +1,99 @@
+"""One client's connection: requests in, answers out, each with its limits."""
+
+from __future__ import annotations
+
+import trio
+from google.protobuf.message import DecodeError, Message
+
+from primedht import limits
+from primedht.errors import MalformedRequest, ProtocolViolation
+from primedht.pb import p2pd_pb2 as pb
+from primedht.wire.frames import FrameReader, encode_frame
+
+_RECEIVE_BYTES = 64 << 10
+_SEND_BYTES = 64 << 10
+
+
+class ClientGone(Exception):
+    """The client closed the connection, or takes no bytes any more. Nothing is left to answer."""
+
+
+class Session:
+    """Frames of one connection.
+
+    trusted: the client may sign and administrate (a Unix socket, or TCP with `control.tcp_trusted`).
+    """
+
+    def __init__(
+        self, stream: trio.SocketStream, large_requests: trio.CapacityLimiter, *, trusted: bool
+    ) -> None:
+        self.trusted = trusted
+        self.busy = False
+        self._stream = stream
+        self._reader = FrameReader(limits.CONTROL_REQUEST_BYTES_MAX)
+        self._large_requests = large_requests
+
+    async def receive(self) -> pb.Request | None:
+        """Return the next request, or None when the client closed. Waits as long as it takes to begin.
+
+        Raises `MalformedRequest` for anything else, one that is not complete in time included.
+        """
+        self.busy = False
+        frame = self._next_frame()
+        if frame is None:
+            if self._reader.buffered_bytes == 0 and not await self._more():
+                return None
+            self.busy = True
+            frame = await self._rest_of_frame()
+        self.busy = True
+        try:
+            request = pb.Request.FromString(frame)
+        except DecodeError:
+            raise MalformedRequest("not a request of the control protocol") from None
+        if not request.IsInitialized():  # parsing does not look at required fields
+            raise MalformedRequest("a request without one of its required fields")
+        return request
+
+    async def send(self, message: Message) -> None:
+        """Send one message. Raises `ClientGone`, also for a client that reads too slowly."""
+        frame = encode_frame(message.SerializeToString())
+        try:
+            for start in range(0, len(frame), _SEND_BYTES):
+                with trio.fail_after(limits.CONTROL_SEND_STALL_S):
+                    await self._stream.send_all(frame[start : start + _SEND_BYTES])
+        except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
+            raise ClientGone from None
+
+    async def _rest_of_frame(self) -> bytes:
+        held = False
+        try:
+            with trio.fail_after(limits.CONTROL_REQUEST_S):
+                while (frame := self._next_frame()) is None:
+                    if not held and self._reader.buffered_bytes > limits.CONTROL_SMALL_REQUEST_BYTES:
+                        await self._large_requests.acquire_on_behalf_of(self)
+                        held = True
+                    if not await self._more():
+                        raise MalformedRequest("the connection ended within a request")
+        except trio.TooSlowError:
+            raise MalformedRequest(
+                f"the request was not complete within {limits.CONTROL_REQUEST_S:g} s"
+            ) from None
+        finally:
+            if held:
+                self._large_requests.release_on_behalf_of(self)
+        return frame
+
+    def _next_frame(self) -> bytes | None:
+        try:
+            return self._reader.next_frame()
+        except ProtocolViolation as error:
+            raise MalformedRequest(str(error)) from None
+
+    async def _more(self) -> bool:
+        """Take what has arrived; False at the end of the stream."""
+        try:
+            data = await self._stream.receive_some(_RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            return False
+        self._reader.feed(data)
+        return bool(data)

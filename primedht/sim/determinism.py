@@ -1,0 +1,125 @@
+"""Same seed, same run: the only module that touches trio's private scheduling switches.
+
+trio reverses half of its batches at random. With its private flag set, each batch is sorted by
+task age and shuffled by a generator that can be seeded, so virtual time (`MockClock`) plus one
+seed replays a run exactly, as long as nobody iterates a set of byte strings (their hashes differ
+from process to process). That promise is checked, not assumed: every simulated network feeds an
+`EventDigest`, and `tests/sim/test_determinism.py` pins both the flag and the promise.
+
+Source: trio 0.35, `_core/_run.py`, `_ALLOW_DETERMINISTIC_SCHEDULING` and `_r`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from enum import IntEnum
+from typing import NamedTuple, TypeVar, TypeVarTuple
+
+import trio
+import trio._core._run as run
+from trio.testing import MockClock
+
+TICKS_PER_S = 1000
+"""Delays are whole ticks, so that wake-ups of one instant share one jump of the clock."""
+
+_NOBODY = 0xFFFFFFFF
+
+_Result = TypeVar("_Result")
+_Args = TypeVarTuple("_Args")
+
+
+@contextmanager
+def deterministic_scheduling(seed: int) -> Iterator[None]:
+    """Order trio's batches by `seed` inside the block, in the current run or in one started there."""
+    flag, state = run._ALLOW_DETERMINISTIC_SCHEDULING, run._r.getstate()
+    run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]
+    run._r.seed(seed)
+    try:
+        yield
+    finally:
+        run._ALLOW_DETERMINISTIC_SCHEDULING = flag  # type: ignore[misc]
+        run._r.setstate(state)
+
+
+def simulate(scenario: Callable[[*_Args], Awaitable[_Result]], *args: *_Args, seed: int) -> _Result:
+    """Run `scenario` in a trio run of its own, with virtual time that jumps whenever all tasks wait."""
+    with deterministic_scheduling(seed):
+        return trio.run(scenario, *args, clock=MockClock(autojump_threshold=0))
+
+
+def require_virtual_time() -> None:
+    """Raise `RuntimeError` where a simulation would sleep for real."""
+    clock = trio.lowlevel.current_clock()
+    if not isinstance(clock, MockClock) or clock.autojump_threshold > 1:
+        raise RuntimeError("a simulation needs trio's MockClock with autojump (use simulate())")
+
+
+async def sleep_ticks(delay_s: float) -> None:
+    """Sleep until the tick nearest to `delay_s` from now. Always a checkpoint."""
+    await trio.sleep_until(round((trio.current_time() + delay_s) * TICKS_PER_S) / TICKS_PER_S)
+
+
+class EventKind(IntEnum):
+    """What an event of the simulated network was."""
+
+    SENT = 1
+    DELIVERED = 2
+    ANSWERED = 3
+    LOST = 4
+    RESET = 5
+    TIMED_OUT = 6
+    CONNECTED = 7
+    DISCONNECTED = 8
+    IDENTIFIED = 9
+    STARTED = 10
+    STOPPED = 11
+    CRASHED = 12
+
+
+class Event(NamedTuple):
+    """One event. Hosts are their indexes; `message_type` is -1 and `size_bytes` 0 where none applies."""
+
+    now_s: float
+    kind: EventKind
+    source: int
+    target: int
+    message_type: int
+    size_bytes: int
+
+
+class EventDigest:
+    """A running hash over all events, and the last few events themselves for a failure's report."""
+
+    def __init__(self, *, keep: int = 200) -> None:
+        self._hash = hashlib.blake2b(digest_size=16)
+        self._last: deque[Event] = deque(maxlen=keep)
+        self.events_count = 0
+
+    def add(
+        self,
+        kind: EventKind,
+        source: int,
+        target: int = _NOBODY,
+        *,
+        message_type: int = -1,
+        size_bytes: int = 0,
+    ) -> None:
+        """Note an event that happens now."""
+        now_s = trio.current_time()
+        self._hash.update(
+            struct.pack("<qBIIbI", round(now_s * TICKS_PER_S), kind, source, target, message_type, size_bytes)
+        )
+        self._last.append(Event(now_s, kind, source, target, message_type, size_bytes))
+        self.events_count += 1
+
+    def hexdigest(self) -> str:
+        """Return the digest of everything so far."""
+        return self._hash.hexdigest()
+
+    def last(self) -> tuple[Event, ...]:
+        """Return the most recent events, oldest first."""
+        return tuple(self._last)

@@ -1,0 +1,90 @@
+"""Repair keeps every value on its R closest peers, whoever put it there, and asks no more than it must."""
+
+import pytest
+import trio
+from engine_lab import LINKS, put_value, small
+
+from primedht import limits
+from primedht.errors import ProtocolViolation
+from primedht.kad.messages import MessageType
+from primedht.sim.checkers import holders
+from primedht.sim.peer import answering
+from primedht.sim.world import SimWorld
+
+KEY = b"key"
+
+
+async def test_who_sent_a_record_is_not_taken_for_a_holder(autojump_clock):
+    """The heir of the only holder is the writer, who kept nothing: it must get the value all the same."""
+    async with SimWorld(60, 6, links=LINKS, config=small(replication_factor=1)) as world:
+        await world.settle()
+        holder, heir = world.closest(KEY, 2)
+        result = await heir.dht.put_value(KEY, b"value", keep=False)
+        assert result.holders == (holder.peer,)
+        assert await holders(world, KEY) == [holder]
+        assert await holder.dht.hand_over(budget_s=10) == (1, 0)
+        assert set(await holders(world, KEY)) == {holder, heir}
+
+
+async def test_a_refused_hand_over_is_left_over(autojump_clock):
+    """A drain that says "safe" must mean it: whoever resets has not taken the record."""
+    async with SimWorld(61, 1, links=LINKS, config=small(replication_factor=1)) as world:
+        (node,) = world.nodes
+        answer = answering()
+
+        async def refuse_values(requester, message):
+            if message.type is MessageType.PUT_VALUE:
+                raise ProtocolViolation("refused")
+            return await answer(requester, message)
+
+        refuses = await world.add_peer(refuse_values)
+        await world.meet(refuses, [node])
+        await world.until(lambda: refuses.peer in node.dht.routing_table)
+        await node.dht.put_value(KEY, b"value", min_holders=1)
+        assert await node.dht.hand_over(budget_s=10) == (0, 1)
+
+
+async def test_a_put_that_reached_one_holder_reaches_all(autojump_clock):
+    """The writer died half-way: whichever holder has the record, the R closest have it within seconds."""
+    config = small(replication_factor=5)
+    async with SimWorld(62, 8, links=LINKS, config=config) as world:
+        await world.settle()
+        client = await world.add_peer(answering(), serves=False)
+        for rank in range(5):
+            key = b"key %d" % rank
+            closest = world.closest(key, 5)
+            await client.request(closest[rank].peer, put_value(key, b"value"))
+            waited_s = await world.until(lambda key=key: len(_holding(world, key)) >= 5, limit_s=30)
+            assert waited_s < 10
+            assert set(_holding(world, key)) >= set(closest)
+
+
+async def test_after_a_put_the_holders_ask_each_other_little(autojump_clock):
+    """Twice R questions, not R times R: the closest asks all others, and those the closest."""
+    config = small(k_bucket_size=12, replication_factor=6)
+    async with SimWorld(63, 12, links=LINKS, config=config) as world:
+        await world.settle()
+        for number in range(10):
+            before = world.network.traffic.sent[MessageType.GET_VALUE]
+            key = b"key %d" % number
+            await world.nodes[number].dht.put_value(key, b"value", keep=False)
+            await trio.sleep(2 * 6 * limits.REPAIR_TURN_S)
+            questions = (
+                world.network.traffic.sent[MessageType.GET_VALUE] - before
+            ) / 2  # and as many answers
+            assert questions <= 2 * 6
+            assert set(_holding(world, key)) == set(world.closest(key, 6))
+
+
+@pytest.mark.parametrize("dies", [0, 2])
+async def test_a_holder_that_dies_is_replaced(autojump_clock, dies):
+    """Nobody was told anything: the others notice and fill the next closest."""
+    async with SimWorld(64, 10, links=LINKS, config=small(k_bucket_size=10)) as world:
+        await world.settle()
+        await world.nodes[0].dht.put_value(KEY, b"value", keep=False)
+        await world.closest(KEY, 3)[dies].crash()
+        await world.until(lambda: set(_holding(world, KEY)) >= set(world.closest(KEY, 3)), limit_s=60)
+
+
+def _holding(world, key):
+    return [node for node in world.running() if node.dht.storage.entry(key) is not None]

@@ -1,0 +1,149 @@
+"""A node without a network, for tests of what stands in front of a real one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from types import SimpleNamespace
+
+import trio
+
+from primedht.cids import multihash_of
+from primedht.dht.config import seconds
+from primedht.errors import InvalidKey, PeerNotFound, PeerUnreachable, QuorumNotReached, ValueNotFound
+from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
+from primedht.results import (
+    Asked,
+    DiscoveredPeer,
+    FoundValue,
+    ProvideResult,
+    PutResult,
+    Refusal,
+    Trace,
+)
+from primedht.wire import addrs
+
+ADDR = addrs.parse("/ip4/127.0.0.1/tcp/4101")
+
+
+def peer(number: int) -> PeerId:
+    return PeerId.from_public_key(b"\x08\x01\x12\x20" + number.to_bytes(32, "big"))
+
+
+class FakeNode:
+    """Behaves like `primedht.node.Node` in the calls that the control socket makes."""
+
+    def __init__(self) -> None:
+        self.peer_id = peer(0)
+        self.addrs = [f"/ip4/127.0.0.1/tcp/4101/p2p/{self.peer_id}"]
+        self.values: dict[bytes, bytes] = {}
+        self.provided: set[bytes] = set()
+        self.connected = [PeerInfo(peer(1), (ADDR, ADDR))]
+        self.calls: list[tuple[str, dict[str, object]]] = []
+        self.slow_key_reached = trio.Event()
+        self.slow_key_go = trio.Event()
+        self.dht = SimpleNamespace(
+            put_value=self._put_value, get_value=self._get_value, search_value=self._search_value
+        )
+
+    def own_addrs(self) -> tuple[bytes, ...]:
+        return (ADDR,)
+
+    def peers(self) -> list[DiscoveredPeer]:
+        return [DiscoveredPeer(peer(1), (addrs.format_addr(ADDR),), "bootstrap", True)]
+
+    def connected_peers(self) -> list[PeerInfo]:
+        return self.connected
+
+    async def put(self, key: bytes, value: bytes, **options: object) -> PutResult:
+        self.calls.append(("put", options))
+        if not key:
+            raise InvalidKey("a key has 1 to 1024 bytes, not 0")
+        if options.get("min_holders") == 99:
+            raise QuorumNotReached("2 of 99 holders", found=2, wanted=99, best=b"best")
+        self.values[key] = value
+        trace = Trace(key, (Asked(peer(1), 1, 0.0, 0.25, "answered", 3, True),), "converged", 0.5)
+        return PutResult(
+            key=key, holders=(self.peer_id, peer(1)), refused=(Refusal(peer(2), "peer_timeout"),),
+            wanted=3, replication_factor=3, degraded=True, sequence=7, expires_unix_s=1e9, trace=trace,
+        )  # fmt: skip
+
+    async def get_record(self, key: bytes, *, quorum: int = 1, timeout: float = 60) -> FoundValue:
+        if key == b"slow":
+            self.slow_key_reached.set()
+            await self.slow_key_go.wait()
+            return FoundValue(key, b"at last", b"at last", False, ())
+        if key == b"never":
+            await trio.sleep_forever()
+        if key == b"bug":
+            raise ZeroDivisionError
+        if key not in self.values:
+            raise ValueNotFound(f"no value of {key!r}")
+        value = self.values[key]
+        return FoundValue(key, value, value, True, (peer(1),), writer_unix_ms=5, expires_unix_s=1e9)
+
+    async def delete(self, key: bytes, **options: object) -> PutResult:
+        result = await self.put(key, b"")
+        del self.values[key]
+        return result
+
+    async def provide(self, cid: bytes, *, timeout: float = 60) -> ProvideResult:
+        self.provided.add(multihash_of(cid))
+        return ProvideResult(multihash_of(cid), (peer(1),), (Refusal(peer(2), "peer_unreachable"),))
+
+    async def stop_providing(self, cid: bytes) -> bool:
+        was = multihash_of(cid) in self.provided
+        self.provided.discard(multihash_of(cid))
+        return was
+
+    def find_providers(self, cid: bytes, *, limit: int = 20, timeout: float = 60) -> AsyncIterator[PeerInfo]:
+        multihash = multihash_of(cid)
+
+        async def found() -> AsyncIterator[PeerInfo]:
+            for number in range(1, limit + 1 if multihash in self.provided else 1):
+                await trio.lowlevel.checkpoint()
+                yield PeerInfo(peer(number), (ADDR,))
+
+        return found()
+
+    async def find_peer(self, id: PeerId, *, timeout: float = 60) -> PeerInfo:
+        if id != peer(1):
+            raise PeerNotFound(f"no address of {id}")
+        return PeerInfo(id, (ADDR,))
+
+    async def closest_peers(self, key: bytes, *, timeout: float = 60) -> list[PeerInfo]:
+        return [PeerInfo(peer(number), (ADDR,)) for number in (1, 2, 3)]
+
+    async def connect(self, addr: str, *, timeout: float = 60) -> PeerInfo:
+        if "dead" in addr:
+            raise PeerUnreachable(f"nobody at {addr}")
+        return PeerInfo(peer(1), (ADDR,))
+
+    async def connect_peer(self, id: PeerId, to: Sequence[bytes] = (), *, timeout: float = 60) -> None:
+        self.connected.insert(0, PeerInfo(id, tuple(to)))
+
+    async def disconnect(self, id: PeerId) -> None:
+        self.connected = [each for each in self.connected if each.id != id]
+
+    async def ping(self, id: PeerId, *, timeout: float = 60) -> float:
+        return 0.0125
+
+    def status(self) -> dict[str, object]:
+        return {"peer_id": str(self.peer_id), "storage": {"records": len(self.values)}}
+
+    async def drain(self, budget: float = 3600) -> tuple[int, int]:
+        self.calls.append(("drain", {"budget_s": seconds(budget)}))
+        return len(self.values), 0
+
+    async def _put_value(self, key: bytes, value: bytes, **options: object) -> PutResult:
+        return await self.put(key, value, **options)
+
+    async def _get_value(self, key: bytes, *, timeout_s: float) -> FoundValue:
+        return await self.get_record(key)
+
+    def _search_value(self, key: bytes, *, timeout_s: float) -> AsyncIterator[FoundValue]:
+        async def found() -> AsyncIterator[FoundValue]:
+            yield FoundValue(key, b"older", b"older", False, ())
+            yield await self.get_record(key)
+
+        return found()
