@@ -20,11 +20,11 @@ REQUEST_TIMEOUT_S = 10.0  # go-libp2p-kad-dht, dht_net.go
 
 # --- records ----------------------------------------------------------------------------------------
 VALUE_BYTES_MAX = 64 << 10  # rust-libp2p's store refuses more than 65 KiB
-INLINE_BYTES_MAX = 8 << 10  # DESIGN.md: larger values become blocks
+INLINE_BYTES_MAX = 8 << 10  # docs/design.md, "Big values"
 RECORD_AGE_S_MAX = 48 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
-WRITER_TIME_AHEAD_S_MAX = 60.0  # DESIGN.md: open keys
-SIGNED_ISSUED_AHEAD_S_MAX = 120.0  # DESIGN.md: /prime
-SIGNED_LIFETIME_S_MAX = 30 * 86400.0  # DESIGN.md: /prime
+WRITER_TIME_AHEAD_S_MAX = 60.0  # docs/design.md, "Keys, values, lifetimes"
+SIGNED_ISSUED_AHEAD_S_MAX = 120.0  # docs/design.md, "Keys, values, lifetimes"
+SIGNED_LIFETIME_S_MAX = 30 * 86400.0  # docs/design.md, "Keys, values, lifetimes"
 
 # --- provider records -----------------------------------------------------------------------------
 PROVIDER_RECORD_TTL_S = 48 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
@@ -67,7 +67,7 @@ NETSIZE_SAMPLE_AGE_S_MAX = 2 * 3600.0  # go-libp2p-kad-dht, netsize.go
 # --- control socket ---------------------------------------------------------------------------------
 CONTROL_REQUEST_BYTES_MAX = 4 << 20  # go-libp2p core/network, MessageSizeMax: what p2pd reads
 CONTROL_RESPONSE_BYTES_MAX = 64 << 20  # ours: what our clients accept; a status or a batch of values
-CONTROL_CONNECTIONS_MAX = 1024  # ours: issue 3 asks for 1,000 clients at once
+CONTROL_CONNECTIONS_MAX = 1024  # ours: room for 1,000 clients at once
 CONTROL_REQUEST_S = 30.0  # ours: a request that has begun must be complete by then
 CONTROL_SMALL_REQUEST_BYTES = 96 << 10  # ours: a record of 64 KiB and its key fit
 CONTROL_LARGE_REQUESTS_MAX = 16  # ours: larger requests being received at once, 64 MiB in all

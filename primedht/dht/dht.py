@@ -144,7 +144,7 @@ class Dht:
             InvalidKey, InvalidRecord, ValueTooLarge, StaleRecord: nothing was sent.
             QuorumNotReached: fewer than `min_holders` took it; those that did keep it.
             StoreFull, StoreUnavailable: this node's own store failed.
-        Source: libp2p kad-dht spec, "Value storage"; DESIGN.md, "Replication R".
+        Source: libp2p kad-dht spec, "Value storage"; docs/design.md, "Replication R".
         """
         await self._ready(timeout_s)
         return await self.values.put(

@@ -1,6 +1,6 @@
 """Client or server mode: whether this node serves the kad protocol, and why.
 
-Source: DESIGN.md, "Which network"; libp2p kad-dht spec, "Client and server mode".
+Source: docs/design.md, "Which network"; libp2p kad-dht spec, "Client and server mode".
 """
 
 from __future__ import annotations

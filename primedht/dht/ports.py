@@ -35,7 +35,7 @@ class Requester:
     """Who sent an inbound request.
 
     ip: the remote address as text, or "" where there is none (the simulator's peers may have one).
-    reply_bytes_max: the largest reply this requester takes (kad.md, wire rule 1).
+    reply_bytes_max: the largest reply this requester takes (docs/protocol.md, rule 1).
     """
 
     peer: PeerId

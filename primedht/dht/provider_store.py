@@ -9,7 +9,7 @@ thousand-and-first provider is found as well as the first. One peer, or one IP b
 up its share is refused.
 
 Source: libp2p kad-dht spec, "Content provider advertisement"; go-libp2p-kad-dht,
-amino/defaults.go (lifetimes), handlers.go (what is taken and given); DESIGN.md, "A full store".
+amino/defaults.go (lifetimes), handlers.go (what is taken and given); docs/design.md, "A full store".
 """
 
 from __future__ import annotations

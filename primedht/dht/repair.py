@@ -9,7 +9,7 @@ asks all others whether they have it and those ask only the closest: twice R que
 
 Copies carry the seconds that are left, so no number of repairs lengthens a life.
 
-Source: DESIGN.md, "Repair"; rust-libp2p kad, jobs.rs (replication); the order by rank is ours.
+Source: docs/design.md, "Repair"; rust-libp2p kad, jobs.rs (replication); the order by rank is ours.
 """
 
 from __future__ import annotations

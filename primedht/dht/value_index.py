@@ -21,7 +21,7 @@ from primedht.errors import StoreFull
 from primedht.kad.key import KEY_BITS, Key, distance
 
 _ALL_ONES = (1 << KEY_BITS) - 1
-_IPV4_BLOCK_BITS, _IPV6_BLOCK_BITS = 24, 48  # go-libp2p-kad-dht, rt_diversity_filter.go; DESIGN.md
+_IPV4_BLOCK_BITS, _IPV6_BLOCK_BITS = 24, 48  # docs/design.md, "A full store"
 
 _GroupName = tuple[str, bytes | str]
 

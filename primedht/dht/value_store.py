@@ -8,7 +8,7 @@ What is decided about one key is decided under that key's lock, reads included: 
 the best one stays, and no reader sees half of a put. Whether a record is better is the caller's
 affair; how long it lives, what it may displace and what may never come back is decided here.
 
-Source: DESIGN.md, "Keys, values, lifetimes".
+Source: docs/design.md, "Keys, values, lifetimes".
 """
 
 from __future__ import annotations

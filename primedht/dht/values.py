@@ -7,7 +7,7 @@ sends that one to those among the closest that lack it, in the background.
 Lives only shorten on the way: every copy carries the seconds it has left, and only the publisher's
 own put starts a new life (records/lifetimes.py).
 
-Source: DESIGN.md, "Keys, values, lifetimes"; libp2p kad-dht spec, "Value storage and retrieval".
+Source: docs/design.md, "Keys, values, lifetimes"; libp2p kad-dht spec, "Value storage and retrieval".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Addresses: which ones this network may use, those known of peers, and our own.
 
 The address book is bounded per peer and in total; addresses that were dialled with success come
-first. It replaces py-libp2p's peer store, which can evict the node's own key (transport.md B3).
+first. It replaces py-libp2p's peer store, which can evict the node's own key (docs/py-libp2p.md, B3).
 """
 
 from __future__ import annotations

@@ -137,7 +137,7 @@ class Connection(SwarmConn):
                     await stream.reset()
 
     async def close(self) -> None:
-        """Begin to close; the peer is told. Returns at once (transport.md B16)."""
+        """Begin to close; the peer is told. Returns at once (docs/py-libp2p.md, B16)."""
         self.shut()
 
     def shut(self) -> None:

@@ -1,7 +1,7 @@
 """Serving the kad protocol: streams in, requests to the engine, replies out.
 
 Many requests may come over one stream and are answered in order; a peer that half-closes before the
-reply is answered too; any error resets the stream (kad.md §2, wire rules 6 and 10).
+reply is answered too; any error resets the stream (docs/protocol.md, rules 6 and 10).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Accepting connections: one loop per listening socket, bounded handshakes, room for newcomers.
 
-A socket that says nothing may not keep others out (transport.md B4, B8). Unauthenticated
+A socket that says nothing may not keep others out (docs/py-libp2p.md, B4, B8). Unauthenticated
 connections are bounded in total and per IP; when there are too many, the oldest one of the IP that
 has most yields, those first that have not sent a byte.
 """

@@ -1,6 +1,6 @@
 """multistream-select 1.0 without I/O: which protocol a connection or stream is for.
 
-Lines are bounded and any bytes are tolerated in a name (transport.md B1, B21): a name that is not
+Lines are bounded and any bytes are tolerated in a name (docs/py-libp2p.md, B1, B21): a name that is not
 UTF-8 is simply one that nobody supports.
 
 Source: multiformats/multistream-select; go-multistream, multistream.go for the line limit.

@@ -2,7 +2,7 @@
 
 A subclass of py-libp2p's `BasicHost`, whose table of protocols it uses; negotiation and dispatch are
 ours. A stream's handler runs under the connection's supervisor: what it raises resets that stream
-and touches nothing else (transport.md B1, B2), and what it forgets to close is closed (B15).
+and touches nothing else (docs/py-libp2p.md, B1, B2), and what it forgets to close is closed (B15).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A stream carries one request at a time. Requests to one peer do not queue behind a slow one: each
 takes an idle stream or opens another, up to a small number. A reused stream that turns out dead is
 no failure of the peer (js aborts idle ones, rust the oldest): the request is sent once more, over a
-fresh one (kad.md §2, wire rule 7).
+fresh one (docs/protocol.md, rule 7).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ the time (timeouts). So `TcpStream.write` hands its bytes over as a whole, witho
 kernel does not take is buffered and flushed by a task; senders of bulk wait in `drain` beforehand.
 
 `TcpStream.read(n)` returns n bytes unless the stream ends, however small the pieces are in which
-they arrive (transport.md B14: py-libp2p gives up after 100 pieces).
+they arrive (docs/py-libp2p.md, B14: py-libp2p gives up after 100 pieces).
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ class TcpStream(ReadWriteCloser):
         return self._closed
 
     def get_remote_address(self) -> tuple[str, int] | None:
-        """(ip, port), for IPv6 too (transport.md B19)."""
+        """(ip, port), for IPv6 too (docs/py-libp2p.md, B19)."""
         return self.remote
 
 

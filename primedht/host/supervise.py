@@ -1,6 +1,6 @@
 """The one place where an unexpected exception from code that peers drive comes to rest.
 
-A peer that can raise an exception in one of our tasks must not end the node (transport.md B1, B2):
+A peer that can raise an exception in one of our tasks must not end the node (docs/py-libp2p.md, B1, B2):
 every task that works for a peer runs under `supervised`, and nothing else catches everything.
 """
 

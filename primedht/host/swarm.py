@@ -1,7 +1,7 @@
 """The swarm: all connections of a node, their limits, and the way to a new one.
 
 A subclass of py-libp2p's `Swarm` for its data and interface; dialling, accepting, upgrading and
-running connections are ours (transport.md §6). Its auto-connector, pruner and notifees never run.
+running connections are ours (docs/py-libp2p.md). Its auto-connector, pruner and notifees never run.
 """
 
 from __future__ import annotations

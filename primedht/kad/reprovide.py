@@ -7,8 +7,8 @@ it failed, never less than half.
 
 Items that are overdue, after a restart or a time offline, are handed out at a bounded rate.
 
-Source: the sweep of go-libp2p-kad-dht, provider/; intervals: amino/defaults.go, and DESIGN.md's
-"Lifetime" for values.
+Source: the sweep of go-libp2p-kad-dht, provider/; intervals: amino/defaults.go;
+docs/design.md, "Keys, values, lifetimes", for values.
 """
 
 from __future__ import annotations

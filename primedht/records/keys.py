@@ -5,7 +5,7 @@ Wire keys are bytes. `/pk/` and `/ipns/` are followed by a raw peer id, as every
 raw peer id may contain a slash (peers that split keys at slashes would cut it), and in that one
 form only, so that a key has one sequence of bytes and one place in the keyspace.
 
-Source: DESIGN.md, "Keys, values, lifetimes"; IPNS record spec, "Routing Record";
+Source: docs/design.md, "Keys, values, lifetimes"; IPNS record spec, "Routing Record";
 go-libp2p-record, pubkey.go.
 """
 

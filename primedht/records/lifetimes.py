@@ -4,7 +4,7 @@ A copy carries the seconds it has left (`Record.ttl`, field 777) and dies with i
 the writer's own put gives a full life: the one that names its sender as publisher, or one that
 carries no seconds left at all (go and js peers send none).
 
-Source: DESIGN.md, "Keys, values, lifetimes"; rust-libp2p kad, behaviour.rs (record_received).
+Source: docs/design.md, "Keys, values, lifetimes"; rust-libp2p kad, behaviour.rs (record_received).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from them then stamps its own time of receipt. They also drop ours from the copi
 A copy without one ranks below all others instead of passing for a new write, so that an old value
 that went through such a peer does not come back.
 
-Source: DESIGN.md, "Keys, values, lifetimes".
+Source: docs/design.md, "Keys, values, lifetimes".
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ so an envelope is good for one key of one network, and a value can never pass fo
 tombstone. An envelope whose bytes are not the ones that `sign_envelope` makes of its fields is
 refused: else anybody could turn one record into many that differ.
 
-Source: DESIGN.md, "Keys, values, lifetimes".
+Source: docs/design.md, "Keys, values, lifetimes".
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from primedht.sim.world import SimWorld
 
 _GRACE_S = 4.0
-"""What a node that stops in order gets for handing its records over (DESIGN.md, "Nurseries")."""
+"""What a node that stops in order gets for handing its records over (docs/architecture.md)."""
 
 
 class SimNode:

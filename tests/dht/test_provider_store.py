@@ -103,7 +103,7 @@ async def test_providers_expire(store, clock, kv) -> None:
 
 
 async def test_addresses_live_a_day_then_the_id_alone_is_given(store, clock) -> None:
-    """kad.md wire rule 20."""
+    """docs/protocol.md, rule 20."""
     store.add(KEY, info(1))
     clock.now += limits.PROVIDER_ADDRS_TTL_S - 1
     assert store.providers(KEY) == [info(1)]

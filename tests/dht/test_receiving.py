@@ -98,7 +98,7 @@ async def test_the_same_value_with_an_older_or_lost_writer_time_is_acknowledged(
 
 
 async def test_a_copy_without_writer_time_is_no_new_write_whatever_time_it_is_stamped_with(autojump_clock):
-    """kad.md wire rule 12: what a sender says of the time of receipt is advisory."""
+    """docs/protocol.md, rule 12: what a sender says of the time of receipt is advisory."""
     async with lone_node() as (_, node, client, _):
         assert await put(client, node, open_record(b"new")) == "stored"
         stamp = rfc3339.format_unix_ns(int((true_unix_now() + 30) * 1e9))

@@ -1,4 +1,4 @@
-"""What a node answers (kad.md §2, rules 1 and 11): whom it names, in how many bytes, and what it keeps to
+"""What a node answers (docs/protocol.md, rules 1 and 11): whom it names, in how many bytes, and what it keeps to
 itself."""
 
 from contextlib import asynccontextmanager

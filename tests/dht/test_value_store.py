@@ -163,7 +163,7 @@ async def test_a_tombstone_is_returned_as_such(store) -> None:
 
 
 async def test_an_equal_reput_refreshes_the_expiry(store, clock) -> None:
-    """Extra: equal re-put refreshes expiry (and go's rule on ties, kad.md wire rule 12)."""
+    """Extra: equal re-put refreshes expiry (and go's rule on ties, docs/protocol.md, rule 12)."""
     await put(store, record(writer_unix_ms=5))
     clock.now += 3600
     await put(store, record(writer_unix_ms=5, received_unix_s=clock.now))
@@ -262,7 +262,7 @@ async def test_a_slow_put_does_not_hold_up_other_keys(store, kv) -> None:
 
 @pytest.mark.parametrize("how", ["expired", "removed", "evicted"])
 async def test_a_lower_sequence_stays_refused_when_the_record_is_gone(kv, clock, how) -> None:
-    """DESIGN.md: a holder remembers the highest sequence until any lower record must have expired."""
+    """docs/design.md: a holder remembers the highest sequence until any lower record must have expired."""
     key = b"/prime/value/owner/x"
     quotas = Quotas(records_max=2, namespace_share=1, peer_share=1) if how == "evicted" else Quotas()
     async with open_value_store(kv, clock, key_of(b"%"), quotas) as store:

@@ -143,7 +143,7 @@ def test_a_signal_ends_it_in_order_and_in_time(tmp_path: Path, number: signal.Si
 
 
 def test_the_leaving_node_hands_its_records_over(tmp_path: Path) -> None:
-    """DESIGN: SIGTERM hands over the records within `grace_s`; nothing but the leaver held this one."""
+    """SIGTERM hands over the records within `grace_s`; nothing but the leaver held this one."""
     with daemon(tmp_path / "a") as a:
         a.call("put", "k", "v", "--once")
         with daemon(tmp_path / "b", bootstrap=[a.addr]) as b:

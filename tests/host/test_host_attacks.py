@@ -1,4 +1,4 @@
-"""What a hostile peer may do costs that peer alone (transport.md, bug table)."""
+"""What a hostile peer may do costs that peer alone (docs/py-libp2p.md)."""
 
 from __future__ import annotations
 

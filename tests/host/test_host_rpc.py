@@ -1,4 +1,4 @@
-"""kad requests out and in: pooling, order, half-close, limits, errors (kad.md §2, rules 6, 7, 10)."""
+"""kad requests out and in: pooling, order, half-close, limits, errors (docs/protocol.md, rules 6, 7, 10)."""
 
 from __future__ import annotations
 
@@ -304,7 +304,7 @@ async def test_notify_reads_nothing_and_the_stream_is_used_again():
 
 
 async def test_an_echo_of_add_provider_shifts_no_later_answer():
-    """kad.md rule 8: py-libp2p answers ADD_PROVIDER, which nobody should."""
+    """docs/protocol.md, rule 8: py-libp2p answers ADD_PROVIDER, which nobody should."""
     _, serve = await kad_streams_seen(reply_with_itself)
     async with pair_with_raw_server(serve) as (a, b):
         for number in range(5):
@@ -327,7 +327,7 @@ async def receive_message(stream, reader) -> Message | None:
 
 
 async def test_many_requests_on_one_stream_are_answered_in_order():
-    """kad.md §5, extra (two requests on one stream) and rule 6; here pipelined in one write."""
+    """docs/protocol.md, extra (two requests on one stream) and rule 6; here pipelined in one write."""
     async with pair() as (a, b):
         stream = await open_kad(a, b)
         requests = [Message(MessageType.FIND_NODE, key=b"%d" % number) for number in range(50)]
@@ -337,7 +337,7 @@ async def test_many_requests_on_one_stream_are_answered_in_order():
 
 
 async def test_half_close_before_the_reply_is_answered_and_its_size_is_small():
-    """kad.md §5, extra; rust half-closes first, and takes 16 KiB."""
+    """docs/protocol.md, extra; rust half-closes first, and takes 16 KiB."""
     sizes = []
 
     async def handler(requester, message):
@@ -371,7 +371,7 @@ async def test_a_rust_agent_gets_small_replies():
 
 
 async def test_no_answer_to_add_provider():
-    """kad.md rule 8."""
+    """docs/protocol.md, rule 8."""
 
     async def handler(requester, message):
         return None if message.type is MessageType.ADD_PROVIDER else message
@@ -424,7 +424,7 @@ async def test_idle_streams_of_peers_end(monkeypatch):
 
 
 async def test_twelve_peers_that_each_hold_a_stream_keep_nobody_out():
-    """kad.md §5, extra (13 idle kad streams): py-libp2p has 12 handlers in all."""
+    """docs/protocol.md, extra (13 idle kad streams): py-libp2p has 12 handlers in all."""
     async with running_host() as hub:
         await hub.connections.serve_kad(echo)
         async with trio.open_nursery() as nursery:

@@ -111,7 +111,7 @@ BAD_RAW: list[tuple[str, bytes]] = [
 
 @either_kind
 async def test_bad_input_resets_its_stream_and_nothing_else(kind: Literal["go", "js"]) -> None:
-    """Behaviours 20 and 21, and kad.md's wire rule 10."""
+    """Behaviours 20 and 21, and docs/protocol.md, rule 10."""
     async with open_star(kind, prefix=IPFS) as (ours, peer):
         for what, bad in BAD:
             # What comes after it on its stream is not answered. (go drops what it has not yet read

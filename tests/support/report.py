@@ -114,7 +114,7 @@ def _used_s() -> tuple[float, float, float]:
     own_s = times.user + times.system + times.children_user + times.children_system
     fields = [int(field) for field in (_lines("/proc/stat") or ["cpu 0 0 0 0 0"])[0].split()[1:]]
     idle = sum(fields[3:5])  # idle and iowait
-    return time.monotonic(), (sum(fields[:8]) - idle) / os.sysconf("SC_CLK_TCK"), own_s
+    return time.monotonic(), (sum(fields[:7]) - idle) / os.sysconf("SC_CLK_TCK"), own_s
 
 
 def _machine() -> dict[str, str]:
