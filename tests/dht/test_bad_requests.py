@@ -1,4 +1,4 @@
-"""Requests that a node refuses (docs/protocol.md, rule 10): each resets its stream, for a reason that is logged,
+"""Requests that a node refuses (docs/protocol.md, rule 10): each resets its stream, for a logged reason,
 and costs nothing else. What a peer sends in bytes that are no message is tested on real sockets
 (test_raw_streams.py)."""
 

@@ -1,5 +1,5 @@
-"""What a node answers (docs/protocol.md, rules 1 and 11): whom it names, in how many bytes, and what it keeps to
-itself."""
+"""What a node answers (docs/protocol.md, rules 1 and 11): whom it names, in how many bytes, and what stays
+with itself."""
 
 from contextlib import asynccontextmanager
 
