@@ -48,5 +48,8 @@ interop: venv
 soak: venv
 	$(BIN)/python -m pytest -q -m soak tests/soak $(ARGS)
 
+bench: venv
+	$(BIN)/python benchmarks/engine.py
+
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

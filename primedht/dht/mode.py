@@ -25,7 +25,7 @@ class Mode:
         self._connections = ports.connections
         self._book = ports.address_book
         self._config = config
-        self._handler = handler
+        self.handler = handler
         self._changed = trio.Event()
         self.serving: bool | None = None
         self.reason = ""
@@ -36,7 +36,7 @@ class Mode:
         serving, self.reason = self._decide()
         if serving != self.serving:
             self.serving = serving
-            await self._connections.serve_kad(self._handler if serving else None)
+            await self._connections.serve_kad(self.handler if serving else None)
             log.info("mode", mode="server" if serving else "client", reason=self.reason)
         return serving
 
