@@ -23,6 +23,7 @@ from primedht.clock import WallClock
 from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.lookup import AnyQuery, LookupResult, Lookups, Verdict, nearest_of
 from primedht.dht.peers import Peers
+from primedht.dht.placement import place
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.streaming import Spawn
 from primedht.dht.value_index import quota_block
@@ -50,7 +51,7 @@ from primedht.records.keys import KeyClass, format_key
 from primedht.records.open import next_writer_unix_ms
 from primedht.records.record import Content, ValidRecord, compare, find_equivocation
 from primedht.records.validator import RecordValidator
-from primedht.results import FoundValue, PutResult, Refusal, Trace
+from primedht.results import FoundValue, PutResult, Trace
 
 log = structlog.get_logger(__name__)
 
@@ -125,6 +126,8 @@ class Values:
     ) -> PutResult:
         """Store `value` under `key`; see `Dht.put_value`."""
         now = self._clock.unix_now()
+        if min_holders is not None and min_holders < 1:
+            raise InvalidArgument(f"min_holders is {min_holders}; it must be at least 1")
         if ttl_s is not None and not ttl_s > 0:  # NaN too: what never ends by comparison
             raise InvalidArgument(f"ttl is {ttl_s:g} s; it must be over 0")
         own_ttl_s = self._own_ttl_s(key) if ttl_s is None else min(ttl_s, self._own_ttl_s(key))
@@ -166,48 +169,27 @@ class Values:
             ranked = nearest_of([*ranked, self._peers.peer_id], point, self._config.k_bucket_size)
         replicas = self._config.replication_factor
         wanted = min_holders or min(replicas, max(1, len(ranked)))
-        holders: list[PeerId] = []
-        refused: list[Refusal] = []
-        # A first round of R, or more if more are wanted, then one more for each that refuses or is slow.
-        goal = max(replicas, wanted)
-        waiting = iter(ranked or [self._peers.peer_id])
 
-        async def place(nursery: trio.Nursery) -> None:
-            for peer in waiting:
-                settled = trio.Event()
-                nursery.start_soon(hedge, nursery, peer, settled)
-                try:
-                    if peer == self._peers.peer_id:
-                        await self.store.put_if_better(stored, self._better(stored))
-                    else:
-                        await self.send(peer, stored)
-                except (RemoteError, LocalError) as error:
-                    refused.append(Refusal(peer, error.code))
-                else:
-                    holders.append(peer)
-                    if len(holders) >= goal:
-                        nursery.cancel_scope.cancel()
-                    return
-                finally:
-                    settled.set()
+        async def send(peer: PeerId) -> None:
+            if peer == self._peers.peer_id:
+                await self.store.put_if_better(stored, self._better(stored))
+            else:
+                await self.send(peer, stored)
 
-        async def hedge(nursery: trio.Nursery, peer: PeerId, settled: trio.Event) -> None:
-            with trio.move_on_after(self._peers.slow_after_s(peer)) as patience:
-                await settled.wait()
-            if patience.cancelled_caught:
-                await place(nursery)  # the slow one still counts if it answers
-
-        with trio.move_on_after(max(1.0, timeout_s - (trio.current_time() - began))):
-            async with trio.open_nursery() as nursery:
-                for _ in range(goal):
-                    nursery.start_soon(place, nursery)
-        holders = nearest_of(holders, point, len(holders))
+        placed = await place(
+            ranked or [self._peers.peer_id],
+            copies=max(replicas, wanted),
+            send=send,
+            patience_s=self._peers.slow_after_s,
+            timeout_s=max(1.0, timeout_s - (trio.current_time() - began)),
+        )
+        holders = nearest_of(placed.holders, point, len(placed.holders))
         if self.store.entry(stored.key) is not None:
             self.on_stored(stored.key, [holder for holder in holders if holder != self._peers.peer_id])
         result = PutResult(
             key=stored.key,
             holders=tuple(holders),
-            refused=tuple(refused),
+            refused=tuple(placed.refused),
             wanted=wanted,
             replication_factor=replicas,
             degraded=len(holders) < replicas,
@@ -216,7 +198,8 @@ class Values:
             trace=found.trace,
         )
         if len(holders) < result.wanted:
-            refusals = ", ".join(sorted({refusal.code for refusal in refused})) or "too few peers are known"
+            codes = sorted({refusal.code for refusal in placed.refused})
+            refusals = ", ".join(codes) or "too few peers are known"
             raise QuorumNotReached(
                 f"stored on {len(holders)} of the {result.wanted} holders wanted ({refusals})",
                 found=len(holders),

@@ -74,7 +74,7 @@ async def test_nothing_that_parses_raises_what_the_host_does_not_expect(autojump
     numbers = (0, 1, 2**31, 2**32 - 1)
     async with SimWorld(1, 2, links=LINKS, config=small()) as world:
         await world.settle()
-        (node, _), handle = world.nodes, world.nodes[0].dht.mode._handler
+        (node, _), handle = world.nodes, world.nodes[0].dht.mode.handler
         requester = Requester(somebody(), "not an ip", limits.SMALL_REPLY_BYTES_MAX)
         for kind in MessageType:
             for key in strange_keys:
