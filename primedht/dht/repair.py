@@ -4,8 +4,9 @@ This node acts for a record only if by its own table it is one of the R closest,
 newcomers displaced it. It acts when somebody new enters that set, which the table tells it, and for
 every record once an interval. The closest holder goes first and the others wait their turn, so that
 they find the work done: each asks (GET_VALUE) before it sends (PUT_VALUE), takes over what is better
-than its own, and never spends more than a budget of bytes per second. After a put the closest holder
-asks all others whether they have it and those ask only the closest: twice R questions, not R times R.
+than its own, and never spends more than a budget of bytes per second. After a put, after a restart and
+once an interval the closest holder asks all others whether they have it, and those ask only the
+closest: twice R questions, not R times R.
 
 Copies carry the seconds that are left, so no number of repairs lengthens a life.
 
@@ -53,8 +54,10 @@ class Repair:
         self._request_timeout_s = seconds(config.request_timeout)
         self._holders: dict[bytes, tuple[PeerId, ...]] = {}
         """Per held key, the other peers that hold its record as far as we know."""
-        self._unconfirmed: set[bytes] = set()
-        """Keys whose holders are those that the record's sender should have placed it on."""
+        self._unconfirmed: dict[bytes, float] = {}
+        """Keys whose holders are those that should be and may not, and when to find out (monotonic s):
+        of records that we received, or held in an earlier life."""
+        self._joined_at = trio.current_time() + limits.REPAIR_JOIN_S
         self._due: Schedule[bytes] = Schedule()  # monotonic seconds
         self._fresh: dict[bytes, None] = {}
         self._table_changed = True
@@ -69,7 +72,7 @@ class Repair:
 
     def note_stored(self, key: bytes, holders: Sequence[PeerId]) -> None:
         """A record of `key` is held here since now, and by `holders`; its other closest peers must get it."""
-        self._unconfirmed.discard(key)
+        self._unconfirmed.pop(key, None)
         self._note(key, holders)
 
     def note_received(self, key: bytes) -> None:
@@ -79,9 +82,8 @@ class Repair:
         """
         entry = self._values.store.entry(key)
         if entry is not None:
-            self._unconfirmed.add(key)
-            _, others = self._role(entry)
-            self._note(key, others)
+            self._unconfirmed[key] = trio.current_time()
+            self._note(key, ())
 
     def _note(self, key: bytes, holders: Sequence[PeerId]) -> None:
         self._holders[key] = tuple(dict.fromkeys(holders))
@@ -159,11 +161,15 @@ class Repair:
         """Set when this record is next seen to: soon if somebody lacks it, else in its interval."""
         now = trio.current_time()
         rank, others = self._role(entry)
-        known = self._holders.setdefault(entry.key, ())
-        open_question = entry.key in self._unconfirmed or any(peer not in known for peer in others)
-        if rank is not None and open_question:
-            turn_s = rank * limits.REPAIR_TURN_S
-            self._due.set(entry.key, now + turn_s + rank * self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
+        if entry.key not in self._holders:  # from an earlier life; let the table fill first
+            self._unconfirmed[entry.key] = self._joined_at
+        ask_at = self._unconfirmed.get(entry.key, now)
+        if entry.key in self._unconfirmed:
+            self._holders[entry.key] = others
+        known = self._holders[entry.key]
+        if entry.key in self._unconfirmed or any(peer not in known for peer in others):
+            turn_s = rank * (limits.REPAIR_TURN_S + self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
+            self._due.set(entry.key, max(now, ask_at) + turn_s)
             self._idle.unpark_all()
         elif entry.key not in self._due:
             self._due.set(entry.key, now + self._rng.uniform(0, self._interval_s()))
@@ -183,20 +189,17 @@ class Repair:
         if entry is None or not self._applies(entry):
             return
         rank, others = self._role(entry)
-        if rank is None:
-            return
         to_ask = [peer for peer in others if peer not in self._holders.get(key, ())]
-        unconfirmed = key in self._unconfirmed
-        if unconfirmed or not to_ask:
+        unconfirmed = self._unconfirmed.pop(key, None)
+        if unconfirmed is not None or not to_ask:
             # The first turn, or the interval's: the closest holder asks everyone, the others only that one.
             to_ask = list(dict.fromkeys([*to_ask, *(others if rank == 0 else others[:1])]))
-        self._unconfirmed.discard(key)
         for peer in to_ask:
             failed = await self._ensure(entry, peer) == "failed"  # who refuses it is not asked again
             holders = [holder for holder in self._holders.get(key, ()) if holder != peer]
             self._holders[key] = tuple(holders if failed else [*holders, peer])
-            if failed and unconfirmed:
-                self._unconfirmed.add(key)
+            if failed and unconfirmed is not None:
+                self._unconfirmed[key] = unconfirmed
         _, others = self._role(entry)
         holders = [peer for peer in self._holders.get(key, ()) if peer in others]
         self._holders[key] = tuple(holders)
@@ -232,19 +235,17 @@ class Repair:
 
     # --- inner ---------------------------------------------------------------------------------------
 
-    def _role(self, entry: IndexEntry) -> tuple[int | None, tuple[PeerId, ...]]:
-        """Return our turn among the record's R closest, None if it is not ours, and the others of them.
+    def _role(self, entry: IndexEntry) -> tuple[int, tuple[PeerId, ...]]:
+        """Return our turn among the record's R closest, and the others of them.
 
-        A node that newcomers have displaced still takes the last turn: without it, a value all of
-        whose holders were displaced at once would be known to nobody who is asked first.
+        A node that newcomers have displaced takes the last turn: without it, a value all of whose
+        holders were displaced at once would be known to nobody who is asked first.
         """
         replicas = self._config.replication_factor
         closest = self._peers.closest(entry.point, replicas, with_self=self._values.serving)
         own = self._peers.peer_id
         others = tuple(peer for peer in closest if peer != own)
-        if own in closest:
-            return closest.index(own), others
-        return (replicas if entry.key in self._holders else None), others
+        return (closest.index(own) if own in closest else replicas), others
 
     def _applies(self, entry: IndexEntry) -> bool:
         if entry.expires_unix_s <= self._clock.unix_now():
@@ -261,7 +262,7 @@ class Repair:
     def _forget_gone(self) -> None:
         for key in [key for key in self._holders if self._values.store.entry(key) is None]:
             del self._holders[key]
-            self._unconfirmed.discard(key)
+            self._unconfirmed.pop(key, None)
             self._due.discard(key)
 
     def _interval_s(self) -> float:

@@ -76,6 +76,41 @@ async def test_after_a_put_the_holders_ask_each_other_little(autojump_clock):
             assert set(_holding(world, key)) == set(world.closest(key, 6))
 
 
+async def test_after_a_restart_of_all_the_holders_ask_each_other_little(autojump_clock):
+    """Nobody knows any more who holds what: that too is twice R questions a value, spread over seconds."""
+    config = small(k_bucket_size=12, replication_factor=6)
+    async with SimWorld(65, 12, links=LINKS, config=config) as world:
+        await world.settle()
+        keys = [b"key %d" % number for number in range(20)]
+        for key in keys:
+            await world.nodes[3].dht.put_value(key, b"value", keep=False)
+        await trio.sleep(60)
+        for node in world.nodes:
+            await node.crash()
+        for node in world.nodes:
+            await node.start()
+        before = world.network.traffic.sent[MessageType.GET_VALUE]
+        await world.settle()
+        await trio.sleep(60)
+        questions = (world.network.traffic.sent[MessageType.GET_VALUE] - before) / 2
+        assert questions <= 2 * 6 * len(keys)
+        for key in keys:
+            assert set(_holding(world, key)) == set(world.closest(key, 6))
+
+
+async def test_a_copy_lost_while_all_were_down_is_made_again(autojump_clock):
+    """A holder comes back with an empty disk: the others find out without being asked for the value."""
+    async with SimWorld(66, 8, links=LINKS, config=small(k_bucket_size=8)) as world:
+        await world.settle()
+        await world.nodes[0].dht.put_value(KEY, b"value", keep=False)
+        victims = world.closest(KEY, 3)
+        for node in world.nodes:
+            await node.crash()
+        for node in world.nodes:
+            await node.restart(keep_store=node is not victims[1])
+        await world.until(lambda: set(_holding(world, KEY)) == set(victims), limit_s=60)
+
+
 @pytest.mark.parametrize("dies", [0, 2])
 async def test_a_holder_that_dies_is_replaced(autojump_clock, dies):
     """Nobody was told anything: the others notice and fill the next closest."""

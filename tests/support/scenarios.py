@@ -21,6 +21,7 @@ from report import Report, Value, percentile
 
 from primedht import limits
 from primedht.errors import PrimeDhtError
+from primedht.kad.key import distance, key_of
 
 MIB = 1 << 20
 
@@ -138,6 +139,12 @@ async def get_values(
     await at_once(keys, get, limit=clients)
     outcome.cpu_s = cluster.cpu_s() - cpu_s
     return outcome
+
+
+def closest_nodes(cluster: Cluster, key: bytes, count: int) -> list[Daemon]:
+    """Return the running nodes that are closest to `key`: those that should hold its record."""
+    point = key_of(key)
+    return sorted(cluster.running, key=lambda node: distance(key_of(node.peer_id), point))[:count]
 
 
 def copy_counts(copies: Mapping[bytes, list[Copy]], written: Written) -> Counter[int]:
@@ -262,10 +269,11 @@ async def kill_one_by_one(
     repairs_s: list[float] = []
     for _ in range(kills):
         victim = rng.choice(cluster.running)
+        bereft = [key for key in written.values if victim in closest_nodes(cluster, key, replicas)]
         began = trio.current_time()
         async with traffic.counted(cluster):
             await cluster.kill([victim])
-            repaired_s = await _repaired(cluster, probe, written, replicas, within_s=(every_s or 60) / 2)
+            repaired_s = await _repaired(cluster, probe, bereft, replicas, within_s=(every_s or 60) / 2)
             if repaired_s is not None:
                 repairs_s.append(repaired_s)
             if every_s is not None:
@@ -288,7 +296,7 @@ async def kill_one_by_one(
         get_p50_ms=1000 * percentile(took_s, 0.5),
         get_p95_ms=1000 * percentile(took_s, 0.95),
         copies_at_the_end=_spread(copy_counts(copies, written)),
-        all_with_r_copies_again=f"after {len(repairs_s)} of {kills} kills",
+        r_closest_hold_all_again=f"after {len(repairs_s)} of {kills} kills",
         repair_p50_s=percentile(repairs_s, 0.5),
         repair_max_s=max(repairs_s, default=math.nan),
         requests_per_node_per_minute=traffic.per_node_per_minute(),
@@ -299,17 +307,19 @@ async def kill_one_by_one(
 
 
 async def _repaired(
-    cluster: Cluster, probe: Probe, written: Written, replicas: int, *, within_s: float
+    cluster: Cluster, probe: Probe, keys: list[bytes], replicas: int, *, within_s: float
 ) -> float | None:
-    """Wait until every value has R copies; return the seconds that took, or None if it took too long."""
-    wanted = min(replicas, len(cluster.running))
+    """Wait until the R closest nodes of each key hold it; return the seconds that took, None if too long."""
+    lacking = [(key, node) for key in keys for node in closest_nodes(cluster, key, replicas)]
 
-    async def all_have_enough() -> bool:
-        copies = await probe.copies(cluster.running, written.values)
-        return min(copy_counts(copies, written), default=0) >= wanted
+    async def all_hold() -> bool:
+        nonlocal lacking
+        lacking = [(key, node) for key, node in lacking if await probe.copy(node, key) is None]
+        return not lacking
 
+    await probe.connect(cluster.running)
     try:
-        return await until(all_have_enough, timeout_s=within_s, pause_s=0.5)
+        return await until(all_hold, timeout_s=within_s)
     except NotYet:
         return None
 
