@@ -46,7 +46,7 @@ interop: venv
 	$(BIN)/python -m pytest -q -m interop tests/interop $(ARGS)
 
 soak: venv
-	$(BIN)/python -m pytest -q -m soak tests/soak $(ARGS)
+	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
 bench: venv
 	$(BIN)/python benchmarks/engine.py

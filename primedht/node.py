@@ -432,6 +432,7 @@ def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str]) -> Ho
         kad_protocol=dht.network_id,
         network_kind=dht.network_kind,
         allowed=tuple(bootstrap),
+        transport=config.node.transport,
         connections=ConnectionLimits(
             low=caps.connections_low,
             high=caps.connections_high,

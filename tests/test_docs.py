@@ -25,7 +25,7 @@ CODES_OF_THE_CLI = ("usage", "system_error", "node_failed")
 _LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
 _CITATION = re.compile(r'docs/([a-z0-9-]+\.md)(?:, "([^"]+)")?')
 _COMMAND = re.compile(
-    r"(?<![\w./@-])primedht ([a-z][a-z-]*(?:\|[a-z][a-z-]*)*)(?: ([a-z][a-z-]*(?:\|[a-z-]+)*))?"
+    r"(?<![\w./@-])primedht ([a-z][a-z0-9-]*(?:\|[a-z][a-z0-9-]*)*)(?: ([a-z][a-z0-9-]*(?:\|[a-z0-9-]+)*))?"
 )
 _SHELL_FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _ANY_FENCE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)

@@ -19,6 +19,7 @@ from primedht.errors import PrimeDhtError
 # Command name to the module whose `app` has it; the order is that of `--help`.
 _MODULES = {
     "run": "node",
+    "p2pd": "p2pd",
     "dev": "dev",
     "put": "values",
     "get": "values",

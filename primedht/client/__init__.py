@@ -1,6 +1,28 @@
-"""The client library: `Client` talks to a running daemon. Loads neither libp2p nor pydantic."""
+"""The client library: `Client` and `AsyncClient` for a running daemon. Loads neither libp2p nor pydantic."""
+
+from typing import TYPE_CHECKING, Any
 
 from primedht.client._ops import DrainResult, Identity, ItemResult, PeerAddrs, PutItem
 from primedht.client.sync import Client
 
-__all__ = ["Client", "DrainResult", "Identity", "ItemResult", "PeerAddrs", "PutItem"]
+if TYPE_CHECKING:
+    from primedht.client.aio import AsyncClient
+
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DrainResult",
+    "Identity",
+    "ItemResult",
+    "PeerAddrs",
+    "PutItem",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `AsyncClient` when it is asked for: programs without an event loop need no anyio."""
+    if name == "AsyncClient":
+        from primedht.client.aio import AsyncClient
+
+        return AsyncClient
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,10 +20,12 @@ from primedht.errors import (
     OperationTimeout,
     PeerNotFound,
     PrimeDhtError,
+    RemoteError,
     Unsupported,
     ValueNotFound,
 )
 from primedht.ids import PeerId
+from primedht.kad.messages import Message, MessageType, PeerInfo
 from primedht.pb import p2pd_pb2 as pb
 from primedht.records.keys import pk_key
 
@@ -55,7 +57,7 @@ async def _connect(node: Node, request: pb.Request) -> pb.Response:
     connect = request.connect
     with _deadline(connect.timeout):
         await node.connect_peer(
-            PeerId(connect.peer), tuple(connect.addrs), timeout=_timeout_s(connect.timeout)
+            PeerId(connect.peer), tuple(connect.addrs), timeout=timeout_s_of(connect.timeout)
         )
     return pb.Response(type=pb.Response.OK)
 
@@ -86,12 +88,9 @@ async def _answer_dht(node: Node, request: pb.DHTRequest, session: Session) -> N
     if stream is not None:
         await stream(node, request, session)
         return
-    handler = _DHT_HANDLERS.get(request.type)
-    if handler is None:
-        raise Unsupported(f"{pb.DHTRequest.Type.Name(request.type)} is not supported")
     try:
         with _deadline(request.timeout):
-            dht = await handler(node, request)
+            dht = await _DHT_HANDLERS[request.type](node, request)
     except (ValueNotFound, PeerNotFound) as error:
         await session.send(encode.error_response(error, message=_NOT_FOUND))
         return
@@ -99,7 +98,7 @@ async def _answer_dht(node: Node, request: pb.DHTRequest, session: Session) -> N
 
 
 async def _find_peer(node: Node, request: pb.DHTRequest) -> pb.DHTResponse:
-    peer = await node.find_peer(PeerId(request.peer), timeout=_timeout_s(request.timeout))
+    peer = await node.find_peer(PeerId(request.peer), timeout=timeout_s_of(request.timeout))
     return pb.DHTResponse(type=pb.DHTResponse.VALUE, peer=encode.peer_info(peer.id, peer.addrs))
 
 
@@ -107,23 +106,25 @@ async def _get_public_key(node: Node, request: pb.DHTRequest) -> pb.DHTResponse:
     peer = PeerId(request.peer)
     key = peer.inline_public_key()
     if key is None:
-        key = (await node.dht.get_value(pk_key(peer), timeout_s=_timeout_s(request.timeout))).value
+        key = (await node.dht.get_value(pk_key(peer), timeout_s=timeout_s_of(request.timeout))).value
     return _value(key)
 
 
 async def _get_value(node: Node, request: pb.DHTRequest) -> pb.DHTResponse:
-    found = await node.dht.get_value(request.key, timeout_s=_timeout_s(request.timeout))
+    found = await node.dht.get_value(request.key, timeout_s=timeout_s_of(request.timeout))
     return _value(found.value)
 
 
 async def _put_value(node: Node, request: pb.DHTRequest) -> None:
     if not request.HasField("value"):
         raise InvalidArgument("PUT_VALUE without a value")
-    await node.dht.put_value(request.key, request.value, min_holders=1, timeout_s=_timeout_s(request.timeout))
+    await node.dht.put_value(
+        request.key, request.value, min_holders=1, timeout_s=timeout_s_of(request.timeout)
+    )
 
 
 async def _provide(node: Node, request: pb.DHTRequest) -> None:
-    await node.provide(request.cid, timeout=_timeout_s(request.timeout))
+    await node.provide(request.cid, timeout=timeout_s_of(request.timeout))
 
 
 _DHT_HANDLERS: dict[int, Callable[[Node, pb.DHTRequest], Awaitable[pb.DHTResponse | None]]] = {
@@ -141,7 +142,7 @@ _DHT_HANDLERS: dict[int, Callable[[Node, pb.DHTRequest], Awaitable[pb.DHTRespons
 
 async def _find_providers(node: Node, request: pb.DHTRequest, session: Session) -> None:
     limit = request.count if request.count > 0 else limits.CONTROL_PROVIDERS_DEFAULT
-    timeout_s = _timeout_s(request.timeout)
+    timeout_s = timeout_s_of(request.timeout)
     found = node.find_providers(request.cid, limit=limit, timeout=timeout_s)
     await _begin(session)
     async with _until_failure(found, timeout_s) as peers:
@@ -153,15 +154,44 @@ async def _find_providers(node: Node, request: pb.DHTRequest, session: Session) 
 
 async def _get_closest_peers(node: Node, request: pb.DHTRequest, session: Session) -> None:
     with _deadline(request.timeout):
-        peers = await node.closest_peers(request.key, timeout=_timeout_s(request.timeout))
+        peers = await node.closest_peers(request.key, timeout=timeout_s_of(request.timeout))
     await _begin(session)
     for peer in peers:
         await session.send(_value(bytes(peer.id)))
     await _end(session)
 
 
+async def _find_peers_connected_to_peer(node: Node, request: pb.DHTRequest, session: Session) -> None:
+    """Give the peers closest to that peer who know it: nearer to "connected" Kademlia cannot get."""
+    target = PeerId(request.peer)
+    timeout_s = timeout_s_of(request.timeout)
+    question = Message(MessageType.FIND_NODE, bytes(target))
+    knowing: list[PeerInfo] = []
+
+    async def ask(peer: PeerInfo) -> None:
+        try:
+            reply = await node.host.rpc.request(peer.id, question, timeout_s=limits.REQUEST_TIMEOUT_S)
+        except RemoteError as error:
+            log.debug("peer_not_asked", peer=str(peer.id), code=error.code)
+            return
+        if any(each.id == target for each in reply.closer_peers):
+            knowing.append(peer)
+
+    with _deadline(request.timeout):
+        closest = await node.closest_peers(bytes(target), timeout=timeout_s)
+        async with trio.open_nursery() as nursery:
+            for peer in closest:
+                if peer.id not in (target, node.peer_id):
+                    nursery.start_soon(ask, peer)
+    await _begin(session)
+    for peer in knowing:
+        info = encode.peer_info(peer.id, peer.addrs)
+        await session.send(pb.DHTResponse(type=pb.DHTResponse.VALUE, peer=info))
+    await _end(session)
+
+
 async def _search_value(node: Node, request: pb.DHTRequest, session: Session) -> None:
-    timeout_s = _timeout_s(request.timeout)
+    timeout_s = timeout_s_of(request.timeout)
     found = node.dht.search_value(request.key, timeout_s=timeout_s)
     await _begin(session)
     async with _until_failure(found, timeout_s) as values:
@@ -171,6 +201,7 @@ async def _search_value(node: Node, request: pb.DHTRequest, session: Session) ->
 
 
 _DHT_STREAMS: dict[int, Callable[[Node, pb.DHTRequest, Session], Awaitable[None]]] = {
+    pb.DHTRequest.FIND_PEERS_CONNECTED_TO_PEER: _find_peers_connected_to_peer,
     pb.DHTRequest.FIND_PROVIDERS: _find_providers,
     pb.DHTRequest.GET_CLOSEST_PEERS: _get_closest_peers,
     pb.DHTRequest.SEARCH_VALUE: _search_value,
@@ -201,14 +232,14 @@ async def _end(session: Session) -> None:
     await session.send(pb.DHTResponse(type=pb.DHTResponse.END))
 
 
-def _timeout_s(requested: int) -> float:
+def timeout_s_of(requested: int) -> float:
     """Return the seconds that a request asks for; 0 or less is p2pd's default."""
     return min(requested, limits.CONTROL_TIMEOUT_S_MAX) if requested > 0 else limits.CONTROL_TIMEOUT_S
 
 
 @contextmanager
 def _deadline(requested: int) -> Iterator[None]:
-    timeout_s = _timeout_s(requested)
+    timeout_s = timeout_s_of(requested)
     try:
         with trio.fail_after(timeout_s):
             yield

@@ -11,8 +11,10 @@ import trio
 
 from primedht import limits
 from primedht.control import encode, extensions, p2pd
+from primedht.control.connmanager import PeerTags
 from primedht.control.listeners import ControlListener
 from primedht.control.session import ClientGone, Session
+from primedht.control.streams import ClientStreams
 from primedht.control_addr import UnixAddr
 from primedht.errors import DaemonError, MalformedRequest, PrimeDhtError, TooBusy
 from primedht.pb import p2pd_pb2 as pb
@@ -29,6 +31,8 @@ class ControlServer:
     def __init__(self, node: Node, *, tcp_trusted: bool) -> None:
         self._node = node
         self._tcp_trusted = tcp_trusted
+        self._streams = ClientStreams(node)
+        self._tags = PeerTags(node)
         self._large_requests = trio.CapacityLimiter(limits.CONTROL_LARGE_REQUESTS_MAX)
         self._sessions: dict[Session, trio.CancelScope] = {}
         self._accepting = trio.CancelScope()
@@ -36,8 +40,12 @@ class ControlServer:
         self._idle = trio.Event()
 
     async def finish(self) -> None:
-        """Take no more connections or requests, and return when those under way are answered."""
+        """Take no more connections, streams or requests, and return when those under way are answered.
+
+        Streams that clients opened are no requests: they end here.
+        """
         self._stopping = True
+        self._streams.close()
         self._accepting.cancel()
         for session, scope in self._sessions.items():
             if not session.busy:
@@ -86,7 +94,7 @@ class ControlServer:
             log.debug("control_client_gone")
 
     async def _answer_all(self, session: Session) -> None:
-        while not self._stopping:
+        while not self._stopping and not session.detached:
             try:
                 request = await session.receive()
                 if request is None:
@@ -101,6 +109,15 @@ class ControlServer:
         try:
             if request.type == pb.Request.PRIME:
                 await extensions.answer(self._node, request.prime, session)
+            elif request.type == pb.Request.STREAM_OPEN:
+                timeout_s = p2pd.timeout_s_of(request.streamOpen.timeout)
+                await self._streams.open(request.streamOpen, session, timeout_s=timeout_s)
+            elif request.type == pb.Request.STREAM_HANDLER:
+                self._streams.register(request.streamHandler, trusted=session.trusted)
+                await session.send(pb.Response(type=pb.Response.OK))
+            elif request.type == pb.Request.CONNMANAGER:
+                self._tags.answer(request.connManager)
+                await session.send(pb.Response(type=pb.Response.OK))
             else:
                 await p2pd.answer(self._node, request, session)
         except (MalformedRequest, ClientGone):
@@ -124,5 +141,8 @@ async def open_control(
     server = ControlServer(node, tcp_trusted=tcp_trusted)
     async with trio.open_nursery() as handlers:
         handlers.start_soon(server._serve, listeners, handlers)
-        yield server
+        try:
+            yield server
+        finally:
+            server._streams.close()
         handlers.cancel_scope.cancel()

@@ -18,6 +18,16 @@ class ClientGone(Exception):
     """The client closed the connection, or takes no bytes any more. Nothing is left to answer."""
 
 
+class _Frames(FrameReader):
+    """Frames of a connection that may turn into a pipe of plain bytes."""
+
+    def take_rest(self) -> bytes:
+        """Return what arrived behind the last frame taken, and forget it."""
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        return rest
+
+
 class Session:
     """Frames of one connection.
 
@@ -29,8 +39,9 @@ class Session:
     ) -> None:
         self.trusted = trusted
         self.busy = False
+        self.detached = False
         self._stream = stream
-        self._reader = FrameReader(limits.CONTROL_REQUEST_BYTES_MAX)
+        self._reader = _Frames(limits.CONTROL_REQUEST_BYTES_MAX)
         self._large_requests = large_requests
 
     async def receive(self) -> pb.Request | None:
@@ -56,6 +67,8 @@ class Session:
 
     async def send(self, message: Message) -> None:
         """Send one message. Raises `ClientGone`, also for a client that reads too slowly."""
+        if self.detached:
+            raise ClientGone
         frame = encode_frame(message.SerializeToString())
         try:
             for start in range(0, len(frame), _SEND_BYTES):
@@ -63,6 +76,15 @@ class Session:
                     await self._stream.send_all(frame[start : start + _SEND_BYTES])
         except (trio.TooSlowError, trio.BrokenResourceError, trio.ClosedResourceError):
             raise ClientGone from None
+
+    def detach(self) -> tuple[bytes, trio.SocketStream]:
+        """Give up the connection for plain bytes; return those that came early, and the socket.
+
+        For frames the client is gone from now on; the server does not wait for the end of a pipe.
+        """
+        self.detached = True
+        self.busy = False
+        return self._reader.take_rest(), self._stream
 
     async def _rest_of_frame(self) -> bytes:
         held = False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -18,6 +18,7 @@ from primedht.errors import PeerUnreachable
 from primedht.host.sockets import TcpStream
 from primedht.host.streams import Stream
 from primedht.host.supervise import PEER_FAULTS, supervised
+from primedht.host.yamux import YamuxConnection, YamuxStream
 from primedht.ids import PeerId
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class Connection(SwarmConn):
         self.told_generation = -1  # of our own identify message that the peer last got
         self._streams_in = 0
         self._streams_out = 0
-        self._lingering: deque[tuple[float, Stream]] = deque()
+        self._lingering: dict[Stream, float] = {}  # by when we ended them, oldest first
+        is_ours = isinstance(muxed_conn, YamuxConnection)
+        self._streams_out_max = limits.OUTBOUND_STREAMS_MAX if is_ours else limits.LIBP2P_OUTBOUND_STREAMS_MAX
         self._scope = trio.CancelScope()
         self.set_transport_info([Multiaddr(addr)], ConnectionType.DIRECT)
 
@@ -93,10 +96,11 @@ class Connection(SwarmConn):
         try:
             with self._scope:
                 async with trio.open_nursery() as handlers:
-                    async with trio.open_nursery() as pumps:
-                        pumps.start_soon(self._accept, handlers, serve)
-                        await supervised("connection_failed", self.muxed_conn.start, self)
-                        pumps.cancel_scope.cancel()
+
+                    def serve_one(muxed_stream: Any) -> None:
+                        self._take(muxed_stream, handlers, serve)
+
+                    await self._run_muxer(serve_one)
                     self._mark_closed()
                     handlers.cancel_scope.deadline = trio.current_time() + limits.HANDLER_GRACE_S
         finally:
@@ -107,20 +111,35 @@ class Connection(SwarmConn):
                 await supervised("connection_close_failed", self.muxed_conn.close, self)
             self.socket.abort()
 
-    async def _accept(self, handlers: trio.Nursery, serve: Callable[[Stream], Awaitable[None]]) -> None:
+    async def _run_muxer(self, serve_one: Callable[[Any], None]) -> None:
+        """Run the muxer to its end, passing every stream that the peer opens to `serve_one`."""
+        muxer: Any = self.muxed_conn
         self.event_started.set()
-        while True:
-            try:
-                muxed_stream = await self.muxed_conn.accept_stream()
-            except MuxedConnError:
-                return
-            stream = Stream(muxed_stream, self, inbound=True)
-            if self._streams_in >= limits.INBOUND_STREAMS_MAX:
-                handlers.start_soon(stream.reset)
-                continue
-            self._streams_in += 1
-            self.streams.add(stream)
-            handlers.start_soon(self._serve, stream, serve)
+        if isinstance(muxer, YamuxConnection):
+            muxer.serve_streams(serve_one)
+            await supervised("connection_failed", muxer.start, self)
+            return
+
+        async def accept() -> None:
+            with suppress(MuxedConnError):
+                while True:
+                    serve_one(await muxer.accept_stream())
+
+        async with trio.open_nursery() as pumps:
+            pumps.start_soon(accept)
+            await supervised("connection_failed", muxer.start, self)
+            pumps.cancel_scope.cancel()
+
+    def _take(
+        self, muxed_stream: Any, handlers: trio.Nursery, serve: Callable[[Stream], Awaitable[None]]
+    ) -> None:
+        stream = Stream(muxed_stream, self, inbound=True)
+        if self._streams_in >= limits.INBOUND_STREAMS_MAX:
+            handlers.start_soon(stream.reset)
+            return
+        self._streams_in += 1
+        self.streams.add(stream)
+        handlers.start_soon(self._serve, stream, serve)
 
     async def _serve(self, stream: Stream, serve: Callable[[Stream], Awaitable[None]]) -> None:
         problem: str | None = "cancelled"
@@ -157,22 +176,32 @@ class Connection(SwarmConn):
         """Open a stream, not yet negotiated. Raises `PeerUnreachable`."""
         if self.is_closed:
             raise PeerUnreachable(f"the connection to {self.peer} is closed")
-        if self._streams_out >= limits.OUTBOUND_STREAMS_MAX:
+        if self._streams_out >= self._streams_out_max:
             raise PeerUnreachable(f"{self._streams_out} streams to {self.peer} are open already")
-        await self.event_started.wait()
+        if not self.event_started.is_set():
+            await self.event_started.wait()
         self._streams_out += 1
         try:
-            with trio.CancelScope(shield=True):  # never waits; cut short it would leak the stream
-                muxed_stream = await self.muxed_conn.open_stream()
+            muxed_stream = await self._open_muxed()
         except PEER_FAULTS as error:
             self._streams_out -= 1
             raise PeerUnreachable(f"the connection to {self.peer} is lost: {error}") from error
+        except BaseException:
+            self._streams_out -= 1
+            raise
         stream = Stream(muxed_stream, self, inbound=False)
         self.streams.add(stream)
         return stream
 
+    async def _open_muxed(self) -> Any:
+        if isinstance(self.muxed_conn, YamuxConnection):
+            return await self.muxed_conn.open_stream()
+        with trio.CancelScope(shield=True):  # py-libp2p's never waits; cut short it would leak the stream
+            return await self.muxed_conn.open_stream()
+
     def forget(self, stream: Stream) -> None:
         """`stream` has ended."""
+        self._lingering.pop(stream, None)
         if stream in self.streams:
             self.streams.discard(stream)
             if not stream.inbound:
@@ -182,19 +211,18 @@ class Connection(SwarmConn):
         """Our half of `stream` has ended; see to it that it does not stay for ever."""
         if stream.peer_has_finished:
             self.forget(stream)
-        else:
-            self._lingering.append((trio.current_time(), stream))
+            return
+        self._lingering[stream] = trio.current_time()
+        if isinstance(stream.muxed_stream, YamuxStream):
+            stream.muxed_stream.when_over = lambda: self.forget(stream)
 
     async def sweep(self, now: float) -> None:
         """Forget the streams that both sides have ended; reset those that only we did, in time."""
-        for _ in range(len(self._lingering)):
-            since, stream = self._lingering.popleft()
+        for stream, since in list(self._lingering.items()):
             if stream.peer_has_finished:
                 self.forget(stream)
             elif now - since >= limits.STREAM_LINGER_S:
                 await stream.reset()
-            else:
-                self._lingering.append((since, stream))
 
     def remove_stream(self, stream: Any) -> None:
         self.forget(stream)

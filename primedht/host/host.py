@@ -32,7 +32,7 @@ from primedht.host.resolve import resolve_dnsaddr
 from primedht.host.rpc import KadRpc
 from primedht.host.supervise import supervised
 from primedht.host.swarm import ConnectionLimits, PeerSwarm, make_peerstore
-from primedht.host.upgrade import build_upgrader
+from primedht.host.upgrade import Transport, build_upgrader
 from primedht.ids import PeerId
 from primedht.wire import addrs as wire
 
@@ -58,7 +58,7 @@ class HostConfig:
     kad_protocol: full protocol id. prefix_is_ipfs: whether that is under /ipfs, which confines a
     private network to private addresses; derived from `kad_protocol` when None.
     allowed: addresses, with or without /p2p, that an operator listed (bootstrap peers); the filter
-    lets them pass.
+    lets them pass. transport: see `upgrade.Transport`.
     """
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101")
@@ -69,6 +69,7 @@ class HostConfig:
     allowed: tuple[str, ...] = ()
     connections: ConnectionLimits = _DEFAULT_LIMITS
     address_book_peers_max: int = limits.ADDRESS_BOOK_PEERS_MAX
+    transport: Transport = "libp2p"
     agent_version: str = field(default_factory=_agent_version)
 
 
@@ -91,7 +92,9 @@ class Host:
         )
         for text in config.allowed:
             self.allow(text)
-        self.swarm = PeerSwarm(own_id, peerstore, build_upgrader(key_pair), config.connections, self.filter)
+        self.swarm = PeerSwarm(
+            own_id, peerstore, build_upgrader(key_pair, config.transport), config.connections, self.filter
+        )
         self.address_book = Addresses(
             self.filter,
             lambda: self._own_addrs,

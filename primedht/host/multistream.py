@@ -131,6 +131,7 @@ class Proposer:
         self._protocols = tuple(protocols)
         self._proposed = 0
         self._lines = _Lines()
+        self._is_fresh = True
         self._greeted = False
         self.protocol: str | None = None
 
@@ -143,6 +144,12 @@ class Proposer:
         return self._lines.wanted_bytes
 
     def feed(self, data: bytes) -> bytes:
+        if self._is_fresh:  # the usual answer, all in one piece
+            self._is_fresh = False
+            agreement = self.opening()
+            if data.startswith(agreement):
+                self.protocol = self._protocols[0]
+                data = data[len(agreement) :]
         self._lines.feed(data)
         out = b""
         while self.protocol is None and (line := self._lines.next_line()) is not None:

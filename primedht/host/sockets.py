@@ -24,6 +24,7 @@ from primedht.errors import ListenFailed
 from primedht.wire.addrs import IpAddress
 
 _READ_BYTES = 64 << 10
+_UNSENT_BYTES = 128 << 10  # left in the kernel: what is urgent cannot overtake it there
 _DRAIN_BYTES = 256 << 10  # senders wait above this
 _KEEPALIVE = (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
 _USER_TIMEOUT_MS = 60_000
@@ -91,16 +92,72 @@ class TcpStream(ReadWriteCloser):
                 self.abort()
                 raise ConnectionClosedError("the peer does not read", transport="tcp")
             return
-        try:
-            sent = self._sock.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError as error:
-            self.abort()
-            raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
+        sent = self._send(data)
         if sent < len(data):
             self._out += memoryview(data)[sent:]
             self._nursery.start_soon(self._flush)
+
+    # --- for our Noise: `noise.Wire` ------------------------------------------------------------
+
+    def receive_nowait(self, buffer: memoryview) -> int | None:
+        """Put what has arrived into `buffer`; return its size, 0 at the end, None if nothing has."""
+        if self._in:
+            size = min(len(self._in), len(buffer))
+            buffer[:size] = self._in[:size]
+            del self._in[:size]
+            return size
+        if self._eof:
+            return 0
+        try:
+            size = self._sock.recv_into(buffer)
+        except (BlockingIOError, InterruptedError):
+            return None
+        except OSError as error:
+            self.abort()
+            raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
+        if size:
+            self.received_at = trio.current_time()
+        else:
+            self._eof = True
+        return size
+
+    async def wait_readable(self) -> None:
+        """Wait until `receive_nowait` has something to return."""
+        if not self._in and not self._eof:
+            try:
+                await trio.lowlevel.wait_readable(self._sock.fileno())
+            except trio.ClosedResourceError:
+                return  # `abort` has set `_eof`
+
+    def write_nowait(self, data: memoryview) -> None:
+        """As `write`, but what the kernel does not take waits for `flush`."""
+        if self._closed:
+            raise ConnectionClosedError("connection is closed", transport="tcp")
+        sent = 0 if self._out else self._send(data)
+        if sent < len(data):
+            self._out += data[sent:]
+
+    @property
+    def backlog_bytes(self) -> int:
+        """Bytes taken that the kernel has not taken yet."""
+        return len(self._out)
+
+    async def flush(self) -> None:
+        """Wait until the backlog is empty; for one task. Raises `ConnectionClosedError`."""
+        await self._flush()
+        if self._closed:
+            raise ConnectionClosedError("connection is closed", transport="tcp")
+
+    # --- sending --------------------------------------------------------------------------------
+
+    def _send(self, data: bytes | memoryview) -> int:
+        try:
+            return self._sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self.abort()
+            raise ConnectionClosedError(f"connection lost: {error}", transport="tcp") from error
 
     async def drain(self) -> None:
         """Wait until little enough is buffered for more. Raises `ConnectionClosedError`."""
@@ -194,7 +251,8 @@ def prepare(sock: socket.socket) -> None:
     sock.setblocking(False)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (*_KEEPALIVE, ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS)):
+    options = ("TCP_USER_TIMEOUT", _USER_TIMEOUT_MS), ("TCP_NOTSENT_LOWAT", _UNSENT_BYTES)
+    for name, value in (*_KEEPALIVE, *options):
         if hasattr(socket, name):  # not on every platform
             sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 

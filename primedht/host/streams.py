@@ -21,6 +21,7 @@ from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamEOF, Muxed
 
 from primedht.errors import PeerUnreachable
 from primedht.host.multistream import Proposer, Responder
+from primedht.host.yamux import YamuxStream
 from primedht.ids import PeerId
 from primedht.wire.frames import FrameReader
 
@@ -53,6 +54,7 @@ class Stream(NetStream):
         super().__init__(muxed_stream, connection, None)
         self.connection = connection
         self.inbound = inbound
+        self._paces_itself = isinstance(muxed_stream, YamuxStream)  # py-libp2p's does not
         self._state = StreamState.OPEN
         self._head = b""  # negotiation bytes that go out with the first data
         self._proposer: Proposer | None = None
@@ -151,7 +153,7 @@ class Stream(NetStream):
         try:
             data: bytes = await self.muxed_stream.read(None)
         except MuxedStreamEOF:
-            if self.connection.socket.is_closed:
+            if self.connection.socket.is_closed and not self._paces_itself:  # no end, but cut off (B9)
                 raise StreamReset("the connection is closed") from None
             self._ended = True
             return b""
@@ -163,6 +165,9 @@ class Stream(NetStream):
         if self._reset or self._finished:
             raise StreamReset("the stream is closed")
         try:
+            if self._paces_itself:
+                await self.muxed_stream.write(data)
+                return
             for start in range(0, len(data), _PIECE_BYTES):
                 await self.connection.socket.drain()
                 await self.muxed_stream.write(data[start : start + _PIECE_BYTES])
@@ -195,11 +200,14 @@ class Stream(NetStream):
         if self._head:
             await self.send(b"")
         self._finished = True
-        with trio.CancelScope(shield=True):  # never waits: the socket's writes do not
-            try:
+        try:
+            if self._paces_itself:
                 await self.muxed_stream.close()
-            except _MUXER_FAULTS as error:
-                raise StreamReset(f"the stream is reset: {error}") from error
+            else:
+                with trio.CancelScope(shield=True):  # never waits: the socket's writes do not
+                    await self.muxed_stream.close()
+        except _MUXER_FAULTS as error:
+            raise StreamReset(f"the stream is reset: {error}") from error
         self._state = StreamState.CLOSE_WRITE
 
     async def reset(self) -> None:

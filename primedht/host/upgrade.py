@@ -8,14 +8,14 @@ stream_muxer/muxer_multistream.py).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from libp2p.abc import IMuxedConn, IRawConnection, ISecureConn, ISecureTransport
 from libp2p.crypto.keys import KeyPair
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.peer.id import ID
-from libp2p.security.noise.transport import Transport as NoiseTransport
+from libp2p.security.noise.transport import Transport as StockNoise
 from libp2p.security.security_multistream import SecurityMultistream
 from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
 from libp2p.transport.upgrader import TransportUpgrader
@@ -24,9 +24,14 @@ from primedht.errors import ProtocolViolation
 from primedht.host.keys import accept_ecdsa_keys
 from primedht.host.multistream import ByteConnection, Proposer, Responder, negotiate
 from primedht.host.muxer import Muxer
+from primedht.host.noise import NoiseTransport
+from primedht.host.yamux import MemoryBudget, YamuxConnection
 
 NOISE = TProtocol("/noise")
 YAMUX = TProtocol("/yamux/1.0.0")
+
+Transport: TypeAlias = Literal["primedht", "libp2p"]
+"""Whose Noise and Yamux: ours, or py-libp2p's, to compare with or to tell a fault apart."""
 
 
 async def _select(conn: Any, protocols: Mapping[TProtocol, Any], is_initiator: bool) -> TProtocol:
@@ -47,7 +52,11 @@ class _Securities(SecurityMultistream):
 
 class _Muxers(MuxerMultistream):
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:
-        protocol = await _select(conn, self.transports, conn.is_initiator)
+        agreed: str | None = getattr(conn, "muxer", None)  # in the handshake, by our Noise
+        if agreed is None:
+            protocol = await _select(conn, self.transports, conn.is_initiator)
+        else:
+            protocol = TProtocol(agreed)
         muxed: IMuxedConn = self.transports[protocol](conn, peer_id)
         return self._annotate_connection(muxed, conn, protocol)
 
@@ -73,8 +82,14 @@ class Upgrader(TransportUpgrader):
         return secure
 
 
-def build_upgrader(key_pair: KeyPair) -> Upgrader:
-    """Return the upgrader of a node with this identity."""
+def build_upgrader(key_pair: KeyPair, transport: Transport) -> Upgrader:
+    """Return the upgrader of a node with this identity, with our Noise and Yamux or py-libp2p's."""
     accept_ecdsa_keys()
-    noise = NoiseTransport(key_pair, noise_privkey=create_noise_key_pair().private_key)
-    return Upgrader({NOISE: noise}, {YAMUX: Muxer})
+    if transport == "libp2p":
+        stock = StockNoise(key_pair, noise_privkey=create_noise_key_pair().private_key)
+        return Upgrader({NOISE: stock}, {YAMUX: Muxer})
+    budget = MemoryBudget()
+    return Upgrader(
+        {NOISE: NoiseTransport(key_pair, (YAMUX,))},
+        {YAMUX: lambda conn, peer_id: YamuxConnection(conn, peer_id, budget)},
+    )

@@ -118,6 +118,14 @@ async def test_closest_peers_stream_ids_as_values(lab: ControlLab) -> None:
         assert [each.value for each in await client.dht_stream()] == [bytes(peer(n)) for n in (1, 2, 3)]
 
 
+async def test_peers_connected_to_a_peer_are_those_close_to_it_who_know_it(lab: ControlLab) -> None:
+    async with lab.client() as client:
+        fields = {"type": pb.DHTRequest.FIND_PEERS_CONNECTED_TO_PEER, "peer": bytes(peer(3))}
+        await client.send(dht(**fields))
+        assert (await client.response()).dht.type == pb.DHTResponse.BEGIN
+        assert [each.peer.id for each in await client.dht_stream()] == [bytes(peer(1))]
+
+
 async def test_search_value_streams_ever_better_values(lab: ControlLab) -> None:
     lab.node.values[b"k"] = b"newest"
     async with lab.client() as client:
@@ -138,8 +146,7 @@ async def test_a_search_that_fails_on_the_way_just_ends(lab: ControlLab) -> None
     "request_message",
     [
         pb.Request(type=pb.Request.PUBSUB, pubsub=pb.PSRequest(type=pb.PSRequest.GET_TOPICS)),
-        pb.Request(type=pb.Request.STREAM_OPEN),
-        dht(type=pb.DHTRequest.FIND_PEERS_CONNECTED_TO_PEER, peer=bytes(peer(1))),
+        pb.Request(type=pb.Request.PUBSUB, pubsub=pb.PSRequest(type=pb.PSRequest.SUBSCRIBE, topic="t")),
     ],
 )
 async def test_what_is_not_served_is_an_error_on_a_usable_connection(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -9,13 +10,16 @@ import trio
 
 from primedht.dht.ports import Requester
 from primedht.host import Host, HostConfig, generate_private_key, open_host
+from primedht.host.yamux import YamuxConnection
 from primedht.kad.messages import Message
 
 KAD = "/test/kad/1.0.0"
+TRANSPORT = os.environ.get("PRIMEDHT_TEST_TRANSPORT", "primedht")  # or libp2p, for a whole run
 
 
 def config(**changes) -> HostConfig:
-    return HostConfig(**{"listen": ("/ip4/127.0.0.1/tcp/0",), "kad_protocol": KAD, **changes})
+    defaults = {"listen": ("/ip4/127.0.0.1/tcp/0",), "kad_protocol": KAD, "transport": TRANSPORT}
+    return HostConfig(**{**defaults, **changes})
 
 
 @asynccontextmanager
@@ -48,6 +52,33 @@ async def eventually(condition: Callable[[], object], timeout_s: float = 15.0) -
             await trio.sleep(0.005)
         return
     raise AssertionError("the condition did not come about")
+
+
+def muxed_stream_count(connection) -> int:
+    """Return how many streams the muxer of `connection` holds."""
+    muxer = connection.muxed_conn
+    return muxer.session.stream_count if isinstance(muxer, YamuxConnection) else len(muxer.streams)
+
+
+def stop_reading(connection) -> None:
+    """Let `connection` read nothing from now on, whichever transport it has."""
+
+    async def deaf(n=None):
+        await trio.sleep_forever()
+
+    socket = connection.socket
+    socket._fill = socket.wait_readable = deaf
+    socket.receive_nowait = lambda buffer: None
+
+
+def stop_writing(connection) -> None:
+    """Let `connection` send nothing from now on, whichever transport it has."""
+
+    async def mute(data):
+        pass
+
+    connection.socket.write = mute
+    connection.socket.write_nowait = lambda data: None
 
 
 class Recorder:

@@ -11,7 +11,16 @@ from functools import partial
 
 import pytest
 import trio
-from host_helpers import addr_text, connect, echo, endpoint, eventually, running_host
+from host_helpers import (
+    addr_text,
+    connect,
+    echo,
+    endpoint,
+    eventually,
+    muxed_stream_count,
+    running_host,
+    stop_reading,
+)
 from libp2p.crypto.x25519 import create_new_key_pair as create_noise_key_pair
 from libp2p.custom_types import TProtocol
 from libp2p.security.noise.transport import Transport as NoiseTransport
@@ -156,7 +165,7 @@ async def test_a_handler_that_forgets_its_stream_leaks_nothing():
             await stream.close()
         connection = host.swarm.connection_to(peer.peer_id)
         await eventually(lambda: not connection.streams)
-        await eventually(lambda: not connection.muxed_conn.streams)
+        await eventually(lambda: not muxed_stream_count(connection))
 
 
 async def test_a_stream_that_the_peer_never_ends_is_reset_after_a_while(monkeypatch):
@@ -172,7 +181,7 @@ async def test_a_stream_that_the_peer_never_ends_is_reset_after_a_while(monkeypa
         await stream.send(b"x")
         assert await stream.receive() == b""
         connection = host.swarm.connection_to(peer.peer_id)
-        await eventually(lambda: not connection.streams and not connection.muxed_conn.streams)
+        await eventually(lambda: not connection.streams and not muxed_stream_count(connection))
 
 
 async def test_three_hundred_short_connections_in_a_row_leave_room():
@@ -318,11 +327,7 @@ async def test_a_peer_that_does_not_read_blocks_nobody_and_is_dropped(monkeypatc
         await connect(glutton, host)
         await connect(other, host)
         connection = glutton.swarm.connection_to(host.peer_id)
-
-        async def deaf(n=None):
-            await trio.sleep_forever()
-
-        connection.socket._fill = deaf  # from now on it reads nothing
+        stop_reading(connection)
         frame = encode_frame(codec.encode(Message(MessageType.GET_VALUE, key=b"k")))
         for _ in range(60):
             stream = await connection.new_stream()

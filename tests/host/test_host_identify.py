@@ -12,6 +12,7 @@ from primedht.errors import PeerUnreachable, ProtocolViolation
 from primedht.host import generate_private_key
 from primedht.host.identify import IDENTIFY, IDENTIFY_PUSH
 from primedht.host.keys import load_key_pair
+from primedht.host.streams import Stream
 from primedht.wire.addrs import parse, peer_suffix
 from primedht.wire.frames import FrameReader, encode_frame
 
@@ -182,13 +183,17 @@ async def test_a_flood_of_identify_streams_costs_the_peer_only(monkeypatch):
     async with running_host() as a, running_host() as b:
         await connect(a, b)
         connection = a.swarm.connection_to(b.peer_id)
-        held = []
-        for _ in range(limits.IDENTIFY_STREAMS_IN_MAX + 4):
+
+        async def hold() -> Stream:
             stream = await connection.new_stream()
             await stream.negotiate((IDENTIFY_PUSH,))
-            held.append(stream)
-        with trio.fail_after(10), pytest.raises(PeerUnreachable):
-            await held[-1].receive()
+            return stream
+
+        held = [await hold() for _ in range(limits.IDENTIFY_STREAMS_IN_MAX)]
+        for _ in range(4):
+            with trio.fail_after(10), pytest.raises(PeerUnreachable):  # before or behind the agreement
+                await (await hold()).receive()
+        assert not any(stream.peer_has_finished for stream in held)
         async with running_host() as c:
             await connect(c, b)
 

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
-from host_helpers import KAD, connect, echo, eventually, running_host
+from host_helpers import KAD, connect, echo, eventually, running_host, stop_reading, stop_writing
 
 from primedht import limits
 from primedht.errors import (
@@ -230,15 +230,9 @@ async def test_a_dead_peer_that_sends_no_reset_is_disconnected(monkeypatch):
     monkeypatch.setattr(limits, "PING_TIMEOUT_S", 0.2)
     async with pair() as (a, b):
         assert await a.rpc.request(b.peer_id, FIND, timeout_s=10) == FIND
-
-        async def deaf():
-            await trio.sleep_forever()
-
-        async def mute(data):
-            pass
-
-        socket = b.swarm.connection_to(a.peer_id).socket
-        socket._fill, socket.write = deaf, mute
+        dead = b.swarm.connection_to(a.peer_id)
+        stop_reading(dead)
+        stop_writing(dead)
         with suppress(PeerTimeout):  # ends the read that is under way
             await a.connections.ping(b.peer_id, timeout_s=0.3)
         with pytest.raises(PeerTimeout):
@@ -452,9 +446,8 @@ async def test_sixty_four_streams_of_one_peer_are_served_and_no_more():
         for stream in streams:
             await stream.send(frame(FIND))
             assert await receive_message(stream, FrameReader(limits.MESSAGE_BYTES_MAX)) == FIND
-        excess = await open_kad(a, b)
-        with trio.fail_after(10), pytest.raises(PeerUnreachable):
-            await excess.receive()
+        with trio.fail_after(10), pytest.raises(PeerUnreachable):  # before or behind the agreement
+            await (await open_kad(a, b)).receive()
         await streams[0].close()
         await eventually(lambda: b.streams._open[(a.peer_id, KAD)] < limits.KAD_STREAMS_IN_MAX)
         stream = await open_kad(a, b)

@@ -35,7 +35,7 @@ def yamux_frame(kind: int, flags: int, stream_id: int, length: int) -> bytes:
 @asynccontextmanager
 async def raw_session(host):
     """A Noise session with `host` in which the test writes Yamux's frames itself."""
-    upgrader = build_upgrader(load_key_pair(generate_private_key()))
+    upgrader = build_upgrader(load_key_pair(generate_private_key()), "libp2p")  # no early muxer
     ip, port = endpoint(host)
     async with trio.open_nursery() as nursery:
         stream = await connect_tcp(addrs.ip_of(addrs.parse(f"/ip4/{ip}/tcp/{port}")), port, nursery)

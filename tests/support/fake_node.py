@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from types import SimpleNamespace
 
 import trio
+from fake_host import FakeHost
 
 from primedht.cids import multihash_of
 from primedht.dht.config import seconds
@@ -43,8 +44,14 @@ class FakeNode:
         self.slow_key_reached = trio.Event()
         self.slow_key_go = trio.Event()
         self.dht = SimpleNamespace(
-            put_value=self._put_value, get_value=self._get_value, search_value=self._search_value
+            put_value=self._put_value,
+            get_value=self._get_value,
+            search_value=self._search_value,
+            config=SimpleNamespace(network_id="/test/kad/1.0.0"),
+            routing_table={peer(3)},
         )
+        self.host = FakeHost(ADDR, lambda: tuple(each.id for each in self.connected))
+        self.config = SimpleNamespace(limits=SimpleNamespace(connections_low=7))
 
     def own_addrs(self) -> tuple[bytes, ...]:
         return (ADDR,)

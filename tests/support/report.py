@@ -100,7 +100,10 @@ def _rounded(value: Value) -> Value:
 def _commit() -> str:
     def git(*arguments: str) -> str:
         done = subprocess.run(
-            ["git", "-C", str(_REPOSITORY), *arguments], capture_output=True, text=True, check=False
+            ["git", "--no-optional-locks", "-C", str(_REPOSITORY), *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         return done.stdout.strip()
 

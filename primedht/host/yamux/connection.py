@@ -1,0 +1,520 @@
+"""A yamux session over a secure connection, as py-libp2p's muxed connection and stream.
+
+One task reads, one writes, one keeps the time. Streams are used by any task, without locks: what a
+stream does takes effect in the session at once, and the writer sends it in the next turn of the event
+loop, together with everything else that came up in this one. Tasks wait by being suspended and are
+woken by being rescheduled, which is all that an event or a lock would do for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Protocol, Self
+
+import trio
+from libp2p.abc import IMuxedConn, IMuxedStream
+from libp2p.connection_types import ConnectionType
+from libp2p.io.exceptions import IOException
+from libp2p.peer.id import ID
+from libp2p.stream_muxer.exceptions import (
+    MuxedConnUnavailable,
+    MuxedStreamClosed,
+    MuxedStreamEOF,
+    MuxedStreamReset,
+)
+from multiaddr import Multiaddr
+
+from primedht import limits
+from primedht.errors import PrimeDhtError
+from primedht.host.yamux.budget import MemoryBudget
+from primedht.host.yamux.frames import NORMAL, YamuxViolation
+from primedht.host.yamux.session import Session, SessionEnded, SessionLimits
+from primedht.host.yamux.stream import Stream
+
+_FLUSH_BYTES = 256 << 10  # what one turn sends at most: a message queued behind it waits that long
+_BLOCKED_FLUSH_BYTES = 64 << 10  # likewise, when the network is slower than we are
+_TURN_S = 0.005
+_ALONE_BYTES = 4 << 10
+_BACKLOG_YIELD = limits.YAMUX_ACCEPT_BACKLOG // 2
+_LOST = (PrimeDhtError, IOException, OSError, trio.ClosedResourceError, trio.BrokenResourceError)
+
+
+class MessageConnection(Protocol):
+    """What is needed of the connection below: `noise.SecureConnection` has it.
+
+    Its methods raise what is in `_LOST`.
+    """
+
+    is_initiator: bool
+
+    async def receive(self) -> Sequence[bytes]: ...
+
+    def send_nowait(self, messages: Sequence[bytes]) -> None: ...
+
+    @property
+    def backlog_bytes(self) -> int: ...
+
+    async def flush(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class YamuxStream(IMuxedStream):
+    """A stream. One task may read and one may write.
+
+    recv_closed, closed: as py-libp2p's; the peer has finished, or both sides have. when_over: called
+    once that is so for both, or the stream was reset; set it while `closed` is false.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_reader",
+        "_state",
+        "_writer",
+        "muxed_conn",
+        "stream_id",
+        "when_over",
+    )
+
+    def __init__(self, connection: YamuxConnection, state: Stream) -> None:
+        self.muxed_conn = connection
+        self.stream_id = state.id
+        self._connection = connection
+        self._state = state
+        self._reader: trio.lowlevel.Task | None = None
+        self._writer: trio.lowlevel.Task | None = None
+        self.when_over: Callable[[], None] | None = None
+        state.owner = self
+
+    @property
+    def is_initiator(self) -> bool:
+        return not self._state.inbound
+
+    @property
+    def recv_closed(self) -> bool:
+        return self._state.peer_finished
+
+    @property
+    def closed(self) -> bool:
+        return not self._state.is_open
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Return at least one byte, at most `n`; without `n`, a good deal of what has arrived.
+
+        Raises `MuxedStreamEOF` once the peer has finished, and `MuxedStreamReset` when the stream was
+        reset or its connection lost. Does not wait, or look for cancellation, if there is something.
+        """
+        if n == 0:
+            return b""
+        state = self._state
+        while not state.incoming.size:
+            if state.peer_finished:
+                raise MuxedStreamEOF("the peer has finished")
+            if state.failure is not None:
+                raise MuxedStreamReset(state.failure)
+            await self._wait_readable()
+        data = state.receive(None if n is None or n < 0 else n)
+        self._connection.flush_soon()
+        return data
+
+    async def _wait_readable(self) -> None:
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task is reading")
+        self._state.show()
+        self._connection.flush_soon()
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def write(self, data: bytes) -> None:
+        """Queue all of `data`, once there is room for it: it is never queued in part.
+
+        Raises `MuxedStreamReset`, or `MuxedStreamClosed` after `close_write`. Waits as long as the
+        peer does not take what was queued before.
+        """
+        self._check_writable()
+        while self._state.unsent_bytes > self._connection.queue_bytes_max():
+            await self._wait_writable()
+            self._check_writable()
+        if data:
+            self._state.send(data if type(data) is bytes else bytes(data))
+            self._connection.flush_alone()
+
+    def _check_writable(self) -> None:
+        if self._state.failure is not None:
+            raise MuxedStreamReset(self._state.failure)
+        if self._state.finished:
+            raise MuxedStreamClosed("the stream is closed for writing")
+
+    async def _wait_writable(self) -> None:
+        if self._writer is not None:
+            raise trio.BusyResourceError("another task is writing")
+        self._writer = trio.lowlevel.current_task()
+        self._state.wants_room = True
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            self._state.wants_room = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    async def close_write(self) -> None:
+        """Finish once everything written has been sent. Does not wait for that; idempotent."""
+        self._state.finish()
+        self._connection.flush_soon()
+
+    async def close(self) -> None:
+        """As `close_write`: what the peer still sends can be read."""
+        await self.close_write()
+
+    async def reset(self) -> None:
+        """End the stream in both directions, dropping what is unsent or unread. Idempotent."""
+        self._state.reset()
+        self._connection.on_changed()
+
+    # --- waking ---------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The session has changed something: let the tasks that wait go on if they can."""
+        reader = self._reader
+        if reader is not None and self._state.is_readable:
+            self._reader = None
+            trio.lowlevel.reschedule(reader)
+        writer = self._writer
+        if writer is not None and (
+            self._state.failure is not None or self._state.unsent_bytes <= self._connection.queue_bytes_max()
+        ):
+            self._writer = None
+            self._state.wants_room = False
+            trio.lowlevel.reschedule(writer)
+
+    # --- the rest of py-libp2p's interface ------------------------------------------------------
+
+    def set_deadline(self, ttl: int) -> None:
+        """Not supported: use a trio cancel scope."""
+        raise NotImplementedError("use a cancel scope around the operation")
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return self._connection.get_remote_address()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+
+class YamuxConnection(IMuxedConn):
+    """Streams over one secure connection. `start` runs it; see py-libp2p's `IMuxedConn`.
+
+    event_shutting_down: set as soon as no stream can be opened any more, also when the peer has said
+    goodbye and its last streams go on.
+    """
+
+    def __init__(
+        self,
+        conn: MessageConnection,
+        peer_id: ID,
+        budget: MemoryBudget | None = None,
+        session_limits: SessionLimits | None = None,
+    ) -> None:
+        self.peer_id = peer_id
+        self.secured_conn: Any = conn  # a py-libp2p `ISecureConn` too
+        self.event_started = trio.Event()
+        self.event_shutting_down = trio.Event()
+        self.event_closed = trio.Event()
+        self.session = Session(
+            is_client=conn.is_initiator,
+            now=trio.current_time(),
+            budget=budget,
+            session_limits=SessionLimits() if session_limits is None else session_limits,
+        )
+        self._conn = conn
+        self._writer: trio.lowlevel.Task | None = None
+        self._acceptor: trio.lowlevel.Task | None = None
+        self._serve: Callable[[YamuxStream], None] | None = None
+        self._openers: list[trio.lowlevel.Task] = []
+        self._scope = trio.CancelScope()
+        self._goodbye: int | None = None
+        self._problem: Exception | None = None
+
+    # --- streams --------------------------------------------------------------------------------
+
+    async def open_stream(self) -> YamuxStream:
+        """Open a stream. Raises `MuxedConnUnavailable`.
+
+        Waits only while the peer has left `limits.YAMUX_ACK_BACKLOG` others unacknowledged.
+        """
+        session = self.session
+        while not session.can_open and not session.is_over:
+            await self._wait_for_acknowledgement()
+        try:
+            return YamuxStream(self, session.open())
+        except SessionEnded as error:
+            raise MuxedConnUnavailable(str(error)) from error
+
+    async def _wait_for_acknowledgement(self) -> None:
+        task = trio.lowlevel.current_task()
+        self._openers.append(task)
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._openers.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def serve_streams(self, serve: Callable[[YamuxStream], None]) -> None:
+        """Pass every stream that the peer opens to `serve`, in place of `accept_stream`.
+
+        `serve` is called as the stream comes in, which spares a task and a turn of the event loop.
+        """
+        self._serve = serve
+
+    async def accept_stream(self) -> YamuxStream:
+        """Return the next stream that the peer opens. Raises `MuxedConnUnavailable` at the end."""
+        while True:
+            state = self.session.accept()
+            if state is not None:
+                return YamuxStream(self, state)
+            if self.session.is_over:
+                raise MuxedConnUnavailable("the connection is closed")
+            await self._wait_for_stream()
+
+    async def _wait_for_stream(self) -> None:
+        if self._acceptor is not None:
+            raise trio.BusyResourceError("another task is accepting")
+        self._acceptor = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._acceptor = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    def queue_bytes_max(self) -> int:
+        """Return how much a stream may have queued when it queues more."""
+        if self.session.queued_bytes > limits.YAMUX_QUEUE_BYTES:
+            return 0
+        return limits.YAMUX_STREAM_QUEUE_BYTES
+
+    # --- running --------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Run the connection until either side ends it.
+
+        Raises why it ended, unless that was by `close` or by the peer at its leisure.
+        """
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._run, self._read)
+                    nursery.start_soon(self._run, self._write)
+                    self.event_started.set()
+                    await self._run(self._keep_time)
+        finally:
+            deadline = trio.current_time() + limits.CONNECTION_CLOSE_TIMEOUT_S
+            with trio.CancelScope(shield=True, deadline=deadline):
+                await self._finish()
+            self.event_closed.set()
+        if self._problem is not None:
+            raise self._problem
+
+    async def _run(self, part: Callable[[], Awaitable[None]]) -> None:
+        """Run one part of the connection; with it all of them end."""
+        try:
+            await part()
+        except _LOST as error:
+            self._lose(error)
+        self._scope.cancel()
+
+    def _lose(self, error: Exception) -> None:
+        """The connection is at its end because of `error`, unless it was so before."""
+        if isinstance(error, YamuxViolation) or not self.session.is_over:
+            self._problem = error
+        self._scope.cancel()  # before waking: what is left to say is said at the very end
+        self._end(f"the connection is lost: {error}")
+
+    async def _read(self) -> None:
+        conn, session = self._conn, self.session
+        while messages := await conn.receive():
+            now = trio.current_time()
+            for message in messages:
+                session.receive(message, now)
+                # Streams that an honest peer opens all at once are accepted, not refused; and frames
+                # of a few bytes each, which take long to look at, do not keep the others waiting.
+                if session.waiting_count >= _BACKLOG_YIELD or trio.current_time() - now > _TURN_S:
+                    self.on_changed()
+                    await trio.lowlevel.checkpoint()
+                    now = trio.current_time()
+            self.on_changed()
+            if session.goodbye is not None and not session.stream_count:
+                return
+        self._end("the connection is lost: the peer has closed it")
+
+    async def _write(self) -> None:
+        conn, session = self._conn, self.session
+        flush_bytes = _FLUSH_BYTES
+        while self._goodbye is None:
+            if not (session.has_output or conn.backlog_bytes):
+                await self._wait_for_output()
+            if session.has_output:
+                conn.send_nowait(session.take(flush_bytes))
+                self._wake_streams()
+            if conn.backlog_bytes:
+                flush_bytes = _BLOCKED_FLUSH_BYTES
+                await conn.flush()
+            else:
+                flush_bytes = _FLUSH_BYTES
+                if session.has_output:
+                    await trio.lowlevel.checkpoint()
+        self._say_goodbye()
+        await conn.flush()
+
+    async def _wait_for_output(self) -> None:
+        self._writer = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    async def _keep_time(self) -> None:
+        while True:
+            due = self.session.tick(trio.current_time())
+            self.flush_soon()
+            await trio.sleep_until(due)
+
+    def flush_soon(self) -> None:
+        """Let the writer send what the session has for it, if anything."""
+        if self._writer is not None and self.session.has_output:
+            self._wake_writer()
+
+    def flush_alone(self) -> None:
+        """As `flush_soon`, but at once where nothing else can come up to be sent along.
+
+        With a single stream there is nothing to batch, and a request saves a turn of the event loop.
+        """
+        session = self.session
+        if self._writer is None or session.stream_count > 1 or session.queued_bytes > _ALONE_BYTES:
+            self.flush_soon()
+            return
+        try:
+            self._conn.send_nowait(session.take(_ALONE_BYTES))
+        except _LOST as error:
+            self._lose(error)
+            return
+        if self._conn.backlog_bytes:
+            self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        writer = self._writer
+        if writer is not None:
+            self._writer = None
+            trio.lowlevel.reschedule(writer)
+
+    def on_changed(self) -> None:
+        """The session has taken something in: wake everybody whom that concerns."""
+        self._wake_streams()
+        session = self.session
+        if self._serve is not None:
+            while (state := session.accept()) is not None:
+                self._serve(YamuxStream(self, state))
+        acceptor = self._acceptor
+        if acceptor is not None and (session.waiting_count or session.is_over):
+            self._acceptor = None
+            trio.lowlevel.reschedule(acceptor)
+        if session.goodbye is not None or session.is_over:
+            self.event_shutting_down.set()
+        if self._openers and (session.can_open or session.is_over):
+            openers, self._openers = self._openers, []
+            for opener in openers:
+                trio.lowlevel.reschedule(opener)
+        self.flush_soon()
+
+    def _wake_streams(self) -> None:
+        for state in self.session.pop_changed():
+            owner = state.owner
+            if isinstance(owner, YamuxStream):
+                owner.wake()
+                if not state.is_open:
+                    state.owner = None  # nobody waits for it any more; and no reference cycle is left
+                    if owner.when_over is not None:
+                        owner.when_over()
+
+    # --- the end --------------------------------------------------------------------------------
+
+    async def close(self, error_code: int = NORMAL) -> None:
+        """Send what is queued, say goodbye and end. Idempotent; waits a moment for a slow network."""
+        if self._goodbye is None:
+            self._goodbye = error_code
+        if self.event_started.is_set() and not self.event_closed.is_set():
+            self._wake_writer()
+            with trio.move_on_after(limits.CONNECTION_CLOSE_TIMEOUT_S):
+                await self.event_closed.wait()
+            self._scope.cancel()
+        await self._finish()
+        self.event_closed.set()
+
+    def _say_goodbye(self) -> None:
+        session, conn = self.session, self._conn
+        if session.has_output and not session.is_over:
+            conn.send_nowait(session.take(_FLUSH_BYTES))
+        session.close(NORMAL if self._goodbye is None else self._goodbye)
+        if session.has_output:
+            conn.send_nowait(session.take(_FLUSH_BYTES))
+
+    async def _finish(self) -> None:
+        """End the session, with a goodbye if there is still one to say and room for it."""
+        conn = self._conn
+        with suppress(*_LOST):  # what is lost needs no goodbye
+            if not conn.backlog_bytes:
+                self._say_goodbye()
+                await conn.flush()
+        self._end("the connection is closed")
+        with suppress(*_LOST):
+            await conn.close()
+
+    def _end(self, failure: str) -> None:
+        if not self.session.is_over:
+            self.session.end(failure)
+        self.on_changed()
+
+    # --- the rest of py-libp2p's interface ------------------------------------------------------
+
+    @property
+    def is_initiator(self) -> bool:
+        return self._conn.is_initiator
+
+    @property
+    def is_established(self) -> bool:
+        return self.event_started.is_set() and not self.event_shutting_down.is_set()
+
+    @property
+    def is_closed(self) -> bool:
+        return self.event_closed.is_set()
+
+    def rtt(self) -> float:
+        """Return the smoothed round-trip time in seconds, 0 before it is measured."""
+        return self.session.rtt_s or 0.0
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        address: tuple[str, int] | None = self.secured_conn.get_remote_address()
+        return address
+
+    def get_transport_addresses(self) -> list[Multiaddr]:
+        addresses: list[Multiaddr] = self.secured_conn.get_transport_addresses()
+        return addresses
+
+    def get_connection_type(self) -> ConnectionType:
+        kind: ConnectionType = self.secured_conn.get_connection_type()
+        return kind

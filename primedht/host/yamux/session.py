@@ -1,0 +1,526 @@
+"""One yamux connection: frames in, streams, frames out. Sans-IO.
+
+Theory of operation. The owner passes what it receives to `receive` and sends what `take` returns;
+`pop_changed` then says which streams may have become readable, writable or over, `accept` yields
+those that the peer has opened, and `tick` is called at the time that it last returned. Streams act on
+the session at once; their frames wait in the outbox for the next `take`.
+
+Strict: what the specification forbids, and what exceeds a limit of ours that no honest peer reaches,
+raises `YamuxViolation` and ends the session with GO_AWAY. A stream too many is reset, no more.
+
+Flow control binds both ways. We never send beyond the peer's credit. The peer may not send beyond
+ours, and what it may send is bounded: initial windows by the number of streams, growth by a budget,
+and unread data by a budget of its own, beyond which the stream that holds most of it is reset.
+
+Source: libp2p specs, yamux/README.md; where it is silent, go-yamux.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from primedht import limits
+from primedht.errors import PeerUnreachable
+from primedht.host.yamux.budget import MemoryBudget
+from primedht.host.yamux.flood import Allowance
+from primedht.host.yamux.frames import (
+    ACK,
+    FIN,
+    FLAGS,
+    GO_AWAY,
+    HEADER_BYTES,
+    NORMAL,
+    PING,
+    PROTOCOL_ERROR,
+    RST,
+    SESSION_ID,
+    STREAM_ID_MAX,
+    SYN,
+    WINDOW_BYTES_LIMIT,
+    WINDOW_UPDATE,
+    YamuxViolation,
+    encode_header,
+    unpack_header_from,
+)
+from primedht.host.yamux.outbox import Outbox
+from primedht.host.yamux.stream import Stream
+from primedht.host.yamux.stream_ids import RemoteIds
+
+_RTT_GAIN = 1 / 8  # RFC 6298, 2.3
+_ENDS = FIN | RST
+
+
+class SessionEnded(PeerUnreachable):
+    """The session takes no new streams: it is over, or the peer has said goodbye."""
+
+
+class PeerSilent(PeerUnreachable):
+    """The peer has sent nothing for too long, not even the answer to a ping."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionLimits:
+    """Limits of one session; see `primedht.limits` for each."""
+
+    inbound_streams_max: int = limits.INBOUND_STREAMS_MAX
+    accept_backlog: int = limits.YAMUX_ACCEPT_BACKLOG
+    window_growth_bytes_max: int = limits.YAMUX_WINDOW_GROWTH_BYTES_MAX
+    unread_bytes_max: int = limits.YAMUX_UNREAD_BYTES_MAX
+    keepalive_s: float = limits.YAMUX_KEEPALIVE_S
+    ping_timeout_s: float = limits.YAMUX_PING_TIMEOUT_S
+
+
+_DEFAULT_LIMITS = SessionLimits()
+
+
+class Session:
+    """A session, as client (the side that opened the connection) or server.
+
+    Times are monotonic seconds. rtt_s: smoothed round-trip time, None before it is measured, which
+    happens when data flows, or else with the first keep-alive. goodbye: the code of the peer's
+    GO_AWAY, None before that. unread_bytes: of all streams.
+    """
+
+    __slots__ = (
+        "_accepted",
+        "_budget",
+        "_changed",
+        "_churn",
+        "_growth_bytes",
+        "_heard_at",
+        "_idle_frames",
+        "_inbound_count",
+        "_is_over",
+        "_limits",
+        "_next_id",
+        "_now",
+        "_outbox",
+        "_partial_header",
+        "_payload_ends",
+        "_payload_left",
+        "_payload_stream",
+        "_ping_value",
+        "_pinged_at",
+        "_remote_ids",
+        "_rtt_measured_at",
+        "_streams",
+        "_unacknowledged",
+        "goodbye",
+        "rtt_s",
+        "unread_bytes",
+    )
+
+    def __init__(
+        self,
+        *,
+        is_client: bool,
+        now: float,
+        budget: MemoryBudget | None = None,
+        session_limits: SessionLimits = _DEFAULT_LIMITS,
+    ) -> None:
+        self.rtt_s: float | None = None
+        self.goodbye: int | None = None
+        self.unread_bytes = 0
+        self._limits = session_limits
+        self._budget = MemoryBudget() if budget is None else budget
+        self._growth_bytes = 0
+        self._streams: dict[int, Stream] = {}
+        self._changed: list[Stream] = []
+        self._accepted: list[Stream] = []
+        self._outbox = Outbox()
+        self._next_id = 1 if is_client else 2
+        self._remote_ids = RemoteIds(peer_is_client=not is_client)
+        self._inbound_count = 0
+        self._unacknowledged = 0
+        self._is_over = False
+        # Input that is not complete: a header, or the payload of a frame and where it goes.
+        self._partial_header = b""
+        self._payload_left = 0
+        self._payload_stream: Stream | None = None
+        self._payload_ends = 0
+        # Time.
+        self._now = now
+        self._heard_at = now
+        self._ping_value = 0
+        self._pinged_at: float | None = None
+        self._rtt_measured_at: float | None = None
+        self._idle_frames = Allowance(limits.YAMUX_IDLE_FRAMES_BURST, limits.YAMUX_IDLE_FRAMES_PER_S)
+        self._churn = Allowance(limits.YAMUX_CHURN_BURST, limits.YAMUX_CHURN_PER_S)
+
+    # --- streams --------------------------------------------------------------------------------
+
+    @property
+    def is_over(self) -> bool:
+        return self._is_over
+
+    @property
+    def stream_count(self) -> int:
+        return len(self._streams)
+
+    @property
+    def waiting_count(self) -> int:
+        """Streams of the peer that `accept` has not returned yet."""
+        return len(self._accepted)
+
+    @property
+    def can_open(self) -> bool:
+        """Whether `open` would exceed the number of streams that the peer has not acknowledged."""
+        return self._unacknowledged < limits.YAMUX_ACK_BACKLOG
+
+    def open(self) -> Stream:
+        """Return a new stream; the peer hears of it with its first frame. Raises `SessionEnded`."""
+        if self._is_over or self.goodbye is not None:
+            raise SessionEnded("the connection takes no new streams")
+        if self._next_id > STREAM_ID_MAX:
+            raise SessionEnded("all stream ids are used up")
+        stream = Stream(self, self._next_id, inbound=False, now=self._now)
+        self._streams[stream.id] = stream
+        self._next_id += 2
+        self._unacknowledged += 1
+        return stream
+
+    def accept(self) -> Stream | None:
+        """Return the next stream that the peer has opened, None if there is none."""
+        while self._accepted:
+            stream = self._accepted.pop(0)
+            if stream.failure is None or stream.incoming.size:
+                return stream
+        return None
+
+    def pop_changed(self) -> list[Stream]:
+        """Return, once, the streams whose state the last calls may have changed; some repeatedly."""
+        changed, self._changed = self._changed, []
+        return changed
+
+    # --- output ---------------------------------------------------------------------------------
+
+    @property
+    def has_output(self) -> bool:
+        return bool(self._outbox)
+
+    @property
+    def queued_bytes(self) -> int:
+        """Data of all streams that has not been taken."""
+        return self._outbox.queued_bytes
+
+    def take(self, size_max: int) -> list[bytes]:
+        """Return messages to send now, together about `size_max` bytes; see `Outbox.take`."""
+        messages, finished = self._outbox.take(size_max, self._changed)
+        for stream in finished:
+            if stream.peer_finished:
+                self._forget(stream)
+        return messages
+
+    # --- what streams do ------------------------------------------------------------------------
+
+    def on_queued(self, stream: Stream, size: int) -> None:
+        self._outbox.queued_bytes += size
+        if stream.credit > 0 and stream.outgoing.size:
+            self._outbox.schedule(stream)
+
+    def on_read(self, stream: Stream, size: int) -> None:
+        if not stream.is_open:
+            return
+        self._count_unread(-size)
+        if stream.window.consume(size) and not stream.peer_finished:
+            self._grant(stream)
+
+    def _count_unread(self, size: int) -> None:
+        self.unread_bytes += size
+        self._budget.unread_bytes += size
+
+    def _grant(self, stream: Stream) -> None:
+        growth_max = min(self._limits.window_growth_bytes_max - self._growth_bytes, self._budget.growth_left)
+        before = stream.window.size
+        credit = stream.window.grant(self._now, self.rtt_s, growth_max)
+        growth = stream.window.size - before
+        self._growth_bytes += growth
+        self._budget.growth_bytes += growth
+        self._send_control(WINDOW_UPDATE, stream.take_flag(), stream.id, credit)
+        if self._rtt_measured_at is None or self._now - self._rtt_measured_at >= limits.YAMUX_RTT_AGE_S:
+            self._ping()
+
+    def on_finished(self, stream: Stream) -> None:
+        if not stream.outgoing.size:
+            self._send_fin(stream)
+
+    def _send_fin(self, stream: Stream) -> None:
+        flag = stream.take_flag()
+        if flag == ACK:  # py-libp2p overlooks a FIN beside an ACK
+            self._send_control(WINDOW_UPDATE, ACK, stream.id, 0)
+            flag = 0
+        self._send_control(WINDOW_UPDATE, FIN | flag, stream.id, 0)
+        stream.fin_sent = True
+        if stream.peer_finished:
+            self._forget(stream)
+
+    def on_reset(self, stream: Stream) -> None:
+        if not stream.is_hidden:
+            self._send_control(WINDOW_UPDATE, RST, stream.id, 0)
+        self._fail(stream, "reset by this node")
+
+    def on_shown(self, stream: Stream) -> None:
+        self._send_control(WINDOW_UPDATE, stream.take_flag(), stream.id, 0)
+
+    def _send_control(self, kind: int, flags: int, stream_id: int, length: int) -> None:
+        self._outbox.put_control(encode_header(kind, flags, stream_id, length))
+
+    # --- ends of streams ------------------------------------------------------------------------
+
+    def _fail(self, stream: Stream, failure: str, *, keep_unread: bool = False) -> None:
+        stream.failure = failure
+        self._outbox.drop(stream)
+        self._forget(stream)
+        if not keep_unread:
+            stream.incoming.clear()
+            stream.peer_finished = False  # what has been read is not known to be everything
+
+    def _forget(self, stream: Stream) -> None:
+        """`stream` is over between us and the peer; what it has not read yet is the application's."""
+        if not stream.is_open:
+            return
+        stream.is_open = False
+        self._changed.append(stream)
+        del self._streams[stream.id]
+        self._count_unread(-stream.incoming.size)
+        growth = stream.window.growth
+        self._growth_bytes -= growth
+        self._budget.growth_bytes -= growth
+        if stream.inbound:
+            self._inbound_count -= 1
+        elif not stream.is_acknowledged:
+            self._unacknowledged -= 1
+
+    def _acknowledge(self, stream: Stream) -> None:
+        """The peer has sent a first frame for a stream of ours."""
+        if stream.is_hidden:
+            raise YamuxViolation(f"a frame for stream {stream.id}, which was not opened yet")
+        stream.is_acknowledged = True
+        self._unacknowledged -= 1
+
+    # --- input ----------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take in what has arrived, cut anywhere. Raises `YamuxViolation`, which ends the session."""
+        self._now = self._heard_at = now
+        if self._is_over:
+            return
+        try:
+            self._parse(data)
+            self._check_budgets()
+        except YamuxViolation:
+            self.close(PROTOCOL_ERROR)
+            raise
+
+    def _parse(self, data: bytes) -> None:
+        offset, size = 0, len(data)
+        if self._payload_left:
+            offset = min(self._payload_left, size)
+            self._payload_left -= offset
+            self._put(self._payload_stream, data, 0, offset)
+            if not self._payload_left:
+                self._end_payload(self._payload_stream, self._payload_ends)
+                self._payload_stream = None
+        elif self._partial_header:
+            data = self._partial_header + data
+            size = len(data)
+            self._partial_header = b""
+        streams = self._streams
+        while size - offset >= HEADER_BYTES:
+            version, kind, flags, stream_id, length = unpack_header_from(data, offset)
+            offset += HEADER_BYTES
+            if version:
+                raise YamuxViolation(f"yamux version {version}")
+            if kind > WINDOW_UPDATE:
+                self._on_session_frame(kind, flags, stream_id, length)
+                continue
+            stream = streams.get(stream_id)
+            if flags or stream is None:
+                stream = self._check_stream(stream, flags, stream_id)
+            if kind == WINDOW_UPDATE:
+                if stream is not None:
+                    self._on_window_update(stream, flags, length)
+                continue
+            if stream is not None:
+                self._on_data_header(stream, flags, length)
+            elif length > limits.YAMUX_WINDOW_BYTES_MAX:
+                raise YamuxViolation(f"a frame of {length} bytes")
+            end = offset + length
+            if end > size:
+                self._put(stream, data, offset, size)
+                self._payload_left = end - size
+                self._payload_stream = stream
+                self._payload_ends = flags & _ENDS
+                return
+            self._put(stream, data, offset, end)
+            offset = end
+            if flags & _ENDS:
+                self._end_payload(stream, flags)
+        if offset < size:
+            self._partial_header = data[offset:]
+
+    def _check_stream(self, stream: Stream | None, flags: int, stream_id: int) -> Stream | None:
+        """Return the stream of a frame with `flags`, None if the frame is to be ignored."""
+        if flags & ~FLAGS:
+            raise YamuxViolation(f"unknown flags {flags:#x}")
+        if flags & SYN:
+            if flags & ACK:
+                raise YamuxViolation("SYN and ACK in one frame")
+            return self._on_syn(stream_id)
+        if stream is None:
+            own = stream_id & 1 == self._next_id & 1
+            was_opened = stream_id < self._next_id if own else self._remote_ids.was_opened(stream_id)
+            if stream_id == SESSION_ID or not was_opened:
+                raise YamuxViolation(f"a frame for stream {stream_id}, which was never opened")
+            return None
+        return stream
+
+    def _on_syn(self, stream_id: int) -> Stream | None:
+        if not self._remote_ids.belongs(stream_id):
+            raise YamuxViolation(f"the peer may not open stream {stream_id}")
+        if not self._remote_ids.open(stream_id):
+            raise YamuxViolation(f"stream {stream_id} is opened a second time")
+        if (
+            self._inbound_count >= self._limits.inbound_streams_max
+            or len(self._accepted) >= self._limits.accept_backlog
+        ):
+            self._note_churn()
+            self._send_control(WINDOW_UPDATE, RST, stream_id, 0)
+            return None
+        stream = Stream(self, stream_id, inbound=True, now=self._now)
+        self._streams[stream_id] = stream
+        self._inbound_count += 1
+        self._accepted.append(stream)
+        return stream
+
+    def _on_window_update(self, stream: Stream, flags: int, increment: int) -> None:
+        if not stream.is_acknowledged:
+            self._acknowledge(stream)
+        if not (flags or increment):
+            self._note_idle_frame()
+        stream.credit += increment
+        if stream.credit > WINDOW_BYTES_LIMIT:
+            raise YamuxViolation(f"a send window of {stream.credit} bytes")
+        if stream.outgoing.size and stream.credit:
+            self._outbox.schedule(stream)
+        if flags & _ENDS:
+            self._end_payload(stream, flags)
+
+    def _on_data_header(self, stream: Stream, flags: int, length: int) -> None:
+        if not stream.is_acknowledged:
+            self._acknowledge(stream)
+        if length > stream.window.left:
+            raise YamuxViolation(f"{length} bytes on a window of {stream.window.left}")
+        if stream.peer_finished and length:
+            raise YamuxViolation("data behind a FIN")
+        if not (flags or length):
+            self._note_idle_frame()
+        stream.window.left -= length
+
+    def _put(self, stream: Stream | None, data: bytes, start: int, end: int) -> None:
+        # A stream that was reset since the frame began takes nothing more.
+        if stream is not None and start < end and stream.is_open:
+            stream.incoming.put(data, start, end)
+            self._count_unread(end - start)
+            self._changed.append(stream)
+
+    def _end_payload(self, stream: Stream | None, flags: int) -> None:
+        """Act on the FIN or RST of a frame, once its payload is complete."""
+        if stream is None or not stream.is_open:
+            return
+        if flags & RST:
+            self._note_churn()
+            self._fail(stream, "reset by the peer", keep_unread=stream.peer_finished)
+        elif flags & FIN:
+            stream.peer_finished = True
+            self._changed.append(stream)
+            if stream.fin_sent:
+                self._forget(stream)
+
+    def _on_session_frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
+        if stream_id != SESSION_ID:
+            raise YamuxViolation(f"a frame of type {kind} for stream {stream_id}")
+        if kind == PING and flags == SYN:
+            self._note_idle_frame()
+            self._send_control(PING, ACK, SESSION_ID, length)
+        elif kind == PING and flags == ACK:
+            self._on_pong(length)
+        elif kind == GO_AWAY and not flags:
+            self._on_go_away(length)
+        else:
+            raise YamuxViolation(f"a frame of type {kind} with flags {flags:#x}")
+
+    def _on_go_away(self, code: int) -> None:
+        self.goodbye = code
+        if code != NORMAL:
+            self.end(f"the peer has ended the connection with code {code}")
+
+    # --- limits ---------------------------------------------------------------------------------
+
+    def _check_budgets(self) -> None:
+        if self._outbox.control_bytes > limits.YAMUX_CONTROL_BYTES_MAX:
+            raise YamuxViolation("the peer asks for replies and does not read them")
+        while self.unread_bytes > self._limits.unread_bytes_max or (
+            self._budget.is_exceeded and self.unread_bytes > limits.YAMUX_MEMORY_BYTES_FAIR
+        ):
+            greediest = max(self._streams.values(), key=lambda stream: stream.incoming.size, default=None)
+            if greediest is None:
+                return
+            self.on_reset(greediest)
+
+    def _note_idle_frame(self) -> None:
+        if not self._idle_frames.spend(self._now):
+            raise YamuxViolation("a flood of pings or of frames without effect")
+
+    def _note_churn(self) -> None:
+        if not self._churn.spend(self._now):
+            raise YamuxViolation("too many streams opened or reset")
+
+    # --- time -----------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> float:
+        """Do what is due at `now`; return when to call again. Raises `PeerSilent`."""
+        self._now = now
+        pinged_at = self._pinged_at
+        if pinged_at is not None:
+            due = pinged_at + self._limits.ping_timeout_s
+            if now < due:
+                return due
+            if self._heard_at <= pinged_at:
+                raise PeerSilent(f"no answer to a ping for {now - pinged_at:.0f} s")
+            self._pinged_at = None  # the pong is lost or late; the peer lives
+        due = self._heard_at + self._limits.keepalive_s
+        if now < due:
+            return due
+        self._ping()
+        return now + self._limits.ping_timeout_s
+
+    def _ping(self) -> None:
+        if self._pinged_at is None:
+            self._pinged_at = self._now
+            self._ping_value = (self._ping_value + 1) & 0xFFFFFFFF
+            self._send_control(PING, SYN, SESSION_ID, self._ping_value)
+
+    def _on_pong(self, value: int) -> None:
+        if self._pinged_at is None or value != self._ping_value:
+            self._note_idle_frame()
+            return
+        sample = self._now - self._pinged_at
+        self.rtt_s = sample if self.rtt_s is None else self.rtt_s + _RTT_GAIN * (sample - self.rtt_s)
+        self._pinged_at = None
+        self._rtt_measured_at = self._now
+
+    # --- the end --------------------------------------------------------------------------------
+
+    def close(self, code: int = NORMAL) -> None:
+        """End the session; what is left to `take` is the GO_AWAY that says so. Idempotent."""
+        if not self._is_over:
+            self.end("the connection is closed")
+            self._send_control(GO_AWAY, 0, SESSION_ID, code)
+
+    def end(self, failure: str) -> None:
+        """The connection is lost: every stream fails, though what has arrived can still be read."""
+        self._is_over = True
+        for stream in list(self._streams.values()):
+            self._fail(stream, failure, keep_unread=True)
+        self._outbox.clear()
