@@ -135,9 +135,8 @@ class Stock:
 @asynccontextmanager
 async def running(stack: str) -> AsyncIterator[Stack]:
     if stack == "primedht":
-        async with open_host(
-            generate_private_key(), HostConfig(listen=(LOOPBACK,), kad_protocol="/bench/kad/1.0.0")
-        ) as host:
+        config = HostConfig(listen=(LOOPBACK,), kad_protocol="/bench/kad/1.0.0", transport="primedht")
+        async with open_host(generate_private_key(), config) as host:
             yield Ours(host)
     else:
         listen = [Multiaddr(LOOPBACK)]
@@ -320,7 +319,9 @@ async def memory_per_connection(stack: str, connections: int) -> float:
         async with trio.open_nursery() as nursery:
 
             async def hold(task_status: trio.TaskStatus[None]) -> None:
-                async with open_host(generate_private_key(), HostConfig(listen=())) as client:
+                async with open_host(
+                    generate_private_key(), HostConfig(listen=(), transport="primedht")
+                ) as client:
                     await client.connect_addr(server.addr)
                     task_status.started()
                     await trio.sleep_forever()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from primedht import DhtConfig
+from primedht import Config, DhtConfig, open_node
+from primedht.config import NodeConfig
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 NEED_A_SERVER = {"redis_storage.py"}  # run by the storage contract suite
@@ -42,3 +44,13 @@ def test_the_config_accepts_what_fits_together(k_bucket: int, alpha: int, replic
         )
         assert config.alpha <= config.k_bucket_size
         assert config.replication_factor >= 1
+
+
+async def test_put_get_consistency() -> None:
+    """The seed's property: what was put is what is got, whatever the bytes of key and value."""
+    rng = random.Random(1)
+    async with open_node(Config(node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",)))) as node:
+        for _ in range(200):
+            key, value = (rng.randbytes(rng.randrange(1, 300)) for _ in range(2))
+            await node.put(key, value)
+            assert await node.get(key) == value

@@ -15,8 +15,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -304,10 +304,17 @@ async def open_cluster(
     `replication_factor=6`, `node__grace=2`.
     """
     cluster = Cluster(folder, network=network, settings=settings)
+    with _nodes_end_with_us(cluster):
+        async with _killed_at_the_end(cluster):
+            if size:
+                await cluster.start(size)
+            yield cluster
+
+
+@asynccontextmanager
+async def _killed_at_the_end(cluster: Cluster) -> AsyncIterator[None]:
     try:
-        if size:
-            await cluster.start(size)
-        yield cluster
+        yield
         ended = cluster.ended()
         assert not ended, ended
     except BaseException as error:
@@ -317,6 +324,23 @@ async def open_cluster(
     finally:
         with trio.CancelScope(shield=True):
             await cluster.kill(cluster.running)
+
+
+@contextmanager
+def _nodes_end_with_us(cluster: Cluster) -> Iterator[None]:
+    """Kill the nodes when SIGTERM ends the tests: nobody else would."""
+
+    def on_signal(number: int, frame: object) -> None:
+        for node in cluster.running:
+            os.kill(node.process_id, signal.SIGKILL)
+        signal.signal(number, previous)
+        os.kill(os.getpid(), number)
+
+    previous = signal.signal(signal.SIGTERM, on_signal)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _environment(settings: Mapping[str, object]) -> dict[str, str]:

@@ -8,8 +8,9 @@ Source: libp2p specs, yamux/README.md.
 from __future__ import annotations
 
 from primedht.host.yamux.budget import MemoryBudget
-from primedht.host.yamux.connection import MessageConnection, YamuxConnection, YamuxStream
+from primedht.host.yamux.connection import MessageConnection, YamuxConnection
 from primedht.host.yamux.frames import YamuxViolation
+from primedht.host.yamux.muxed_stream import YamuxStream
 from primedht.host.yamux.session import PeerSilent, Session, SessionEnded, SessionLimits
 
 __all__ = [

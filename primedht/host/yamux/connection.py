@@ -1,4 +1,4 @@
-"""A yamux session over a secure connection, as py-libp2p's muxed connection and stream.
+"""A yamux session over a secure connection, as py-libp2p's muxed connection.
 
 One task reads, one writes, one keeps the time. Streams are used by any task, without locks: what a
 stream does takes effect in the session at once, and the writer sends it in the next turn of the event
@@ -10,27 +10,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import trio
-from libp2p.abc import IMuxedConn, IMuxedStream
+from libp2p.abc import IMuxedConn
 from libp2p.connection_types import ConnectionType
 from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
-from libp2p.stream_muxer.exceptions import (
-    MuxedConnUnavailable,
-    MuxedStreamClosed,
-    MuxedStreamEOF,
-    MuxedStreamReset,
-)
+from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from multiaddr import Multiaddr
 
 from primedht import limits
 from primedht.errors import PrimeDhtError
 from primedht.host.yamux.budget import MemoryBudget
 from primedht.host.yamux.frames import NORMAL, YamuxViolation
+from primedht.host.yamux.muxed_stream import YamuxStream
 from primedht.host.yamux.session import Session, SessionEnded, SessionLimits
-from primedht.host.yamux.stream import Stream
 
 _FLUSH_BYTES = 256 << 10  # what one turn sends at most: a message queued behind it waits that long
 _BLOCKED_FLUSH_BYTES = 64 << 10  # likewise, when the network is slower than we are
@@ -58,159 +53,6 @@ class MessageConnection(Protocol):
     async def flush(self) -> None: ...
 
     async def close(self) -> None: ...
-
-
-class YamuxStream(IMuxedStream):
-    """A stream. One task may read and one may write.
-
-    recv_closed, closed: as py-libp2p's; the peer has finished, or both sides have. when_over: called
-    once that is so for both, or the stream was reset; set it while `closed` is false.
-    """
-
-    __slots__ = (
-        "_connection",
-        "_reader",
-        "_state",
-        "_writer",
-        "muxed_conn",
-        "stream_id",
-        "when_over",
-    )
-
-    def __init__(self, connection: YamuxConnection, state: Stream) -> None:
-        self.muxed_conn = connection
-        self.stream_id = state.id
-        self._connection = connection
-        self._state = state
-        self._reader: trio.lowlevel.Task | None = None
-        self._writer: trio.lowlevel.Task | None = None
-        self.when_over: Callable[[], None] | None = None
-        state.owner = self
-
-    @property
-    def is_initiator(self) -> bool:
-        return not self._state.inbound
-
-    @property
-    def recv_closed(self) -> bool:
-        return self._state.peer_finished
-
-    @property
-    def closed(self) -> bool:
-        return not self._state.is_open
-
-    # --- reading --------------------------------------------------------------------------------
-
-    async def read(self, n: int | None = None) -> bytes:
-        """Return at least one byte, at most `n`; without `n`, a good deal of what has arrived.
-
-        Raises `MuxedStreamEOF` once the peer has finished, and `MuxedStreamReset` when the stream was
-        reset or its connection lost. Does not wait, or look for cancellation, if there is something.
-        """
-        if n == 0:
-            return b""
-        state = self._state
-        while not state.incoming.size:
-            if state.peer_finished:
-                raise MuxedStreamEOF("the peer has finished")
-            if state.failure is not None:
-                raise MuxedStreamReset(state.failure)
-            await self._wait_readable()
-        data = state.receive(None if n is None or n < 0 else n)
-        self._connection.flush_soon()
-        return data
-
-    async def _wait_readable(self) -> None:
-        if self._reader is not None:
-            raise trio.BusyResourceError("another task is reading")
-        self._state.show()
-        self._connection.flush_soon()
-        self._reader = trio.lowlevel.current_task()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._reader = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    # --- writing --------------------------------------------------------------------------------
-
-    async def write(self, data: bytes) -> None:
-        """Queue all of `data`, once there is room for it: it is never queued in part.
-
-        Raises `MuxedStreamReset`, or `MuxedStreamClosed` after `close_write`. Waits as long as the
-        peer does not take what was queued before.
-        """
-        self._check_writable()
-        while self._state.unsent_bytes > self._connection.queue_bytes_max():
-            await self._wait_writable()
-            self._check_writable()
-        if data:
-            self._state.send(data if type(data) is bytes else bytes(data))
-            self._connection.flush_alone()
-
-    def _check_writable(self) -> None:
-        if self._state.failure is not None:
-            raise MuxedStreamReset(self._state.failure)
-        if self._state.finished:
-            raise MuxedStreamClosed("the stream is closed for writing")
-
-    async def _wait_writable(self) -> None:
-        if self._writer is not None:
-            raise trio.BusyResourceError("another task is writing")
-        self._writer = trio.lowlevel.current_task()
-        self._state.wants_room = True
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._writer = None
-            self._state.wants_room = False
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
-
-    # --- ends -----------------------------------------------------------------------------------
-
-    async def close_write(self) -> None:
-        """Finish once everything written has been sent. Does not wait for that; idempotent."""
-        self._state.finish()
-        self._connection.flush_soon()
-
-    async def close(self) -> None:
-        """As `close_write`: what the peer still sends can be read."""
-        await self.close_write()
-
-    async def reset(self) -> None:
-        """End the stream in both directions, dropping what is unsent or unread. Idempotent."""
-        self._state.reset()
-        self._connection.on_changed()
-
-    # --- waking ---------------------------------------------------------------------------------
-
-    def wake(self) -> None:
-        """The session has changed something: let the tasks that wait go on if they can."""
-        reader = self._reader
-        if reader is not None and self._state.is_readable:
-            self._reader = None
-            trio.lowlevel.reschedule(reader)
-        writer = self._writer
-        if writer is not None and (
-            self._state.failure is not None or self._state.unsent_bytes <= self._connection.queue_bytes_max()
-        ):
-            self._writer = None
-            self._state.wants_room = False
-            trio.lowlevel.reschedule(writer)
-
-    # --- the rest of py-libp2p's interface ------------------------------------------------------
-
-    def set_deadline(self, ttl: int) -> None:
-        """Not supported: use a trio cancel scope."""
-        raise NotImplementedError("use a cancel scope around the operation")
-
-    def get_remote_address(self) -> tuple[str, int] | None:
-        return self._connection.get_remote_address()
-
-    async def __aenter__(self) -> Self:
-        return self
 
 
 class YamuxConnection(IMuxedConn):

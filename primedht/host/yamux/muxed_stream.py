@@ -1,0 +1,168 @@
+"""A stream of a `YamuxConnection`, as py-libp2p's muxed stream: where tasks wait."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Self
+
+import trio
+from libp2p.abc import IMuxedStream
+from libp2p.stream_muxer.exceptions import MuxedStreamClosed, MuxedStreamEOF, MuxedStreamReset
+
+from primedht.host.yamux.stream import Stream
+
+if TYPE_CHECKING:
+    from primedht.host.yamux.connection import YamuxConnection
+
+
+class YamuxStream(IMuxedStream):
+    """A stream. One task may read and one may write.
+
+    recv_closed, closed: as py-libp2p's; the peer has finished, or both sides have. when_over: called
+    once that is so for both, or the stream was reset; set it while `closed` is false.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_reader",
+        "_state",
+        "_writer",
+        "muxed_conn",
+        "stream_id",
+        "when_over",
+    )
+
+    def __init__(self, connection: YamuxConnection, state: Stream) -> None:
+        self.muxed_conn = connection
+        self.stream_id = state.id
+        self._connection = connection
+        self._state = state
+        self._reader: trio.lowlevel.Task | None = None
+        self._writer: trio.lowlevel.Task | None = None
+        self.when_over: Callable[[], None] | None = None
+        state.owner = self
+
+    @property
+    def is_initiator(self) -> bool:
+        return not self._state.inbound
+
+    @property
+    def recv_closed(self) -> bool:
+        return self._state.peer_finished
+
+    @property
+    def closed(self) -> bool:
+        return not self._state.is_open
+
+    # --- reading --------------------------------------------------------------------------------
+
+    async def read(self, n: int | None = None) -> bytes:
+        """Return at least one byte, at most `n`; without `n`, a good deal of what has arrived.
+
+        Raises `MuxedStreamEOF` once the peer has finished, and `MuxedStreamReset` when the stream was
+        reset or its connection lost. Does not wait, or look for cancellation, if there is something.
+        """
+        if n == 0:
+            return b""
+        state = self._state
+        while not state.incoming.size:
+            if state.peer_finished:
+                raise MuxedStreamEOF("the peer has finished")
+            if state.failure is not None:
+                raise MuxedStreamReset(state.failure)
+            await self._wait_readable()
+        data = state.receive(None if n is None or n < 0 else n)
+        self._connection.flush_soon()
+        return data
+
+    async def _wait_readable(self) -> None:
+        if self._reader is not None:
+            raise trio.BusyResourceError("another task is reading")
+        self._state.show()
+        self._connection.flush_soon()
+        self._reader = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._reader = None
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # --- writing --------------------------------------------------------------------------------
+
+    async def write(self, data: bytes) -> None:
+        """Queue all of `data`, once there is room for it: it is never queued in part.
+
+        Raises `MuxedStreamReset`, or `MuxedStreamClosed` after `close_write`. Waits as long as the
+        peer does not take what was queued before.
+        """
+        self._check_writable()
+        while self._state.unsent_bytes > self._connection.queue_bytes_max():
+            await self._wait_writable()
+            self._check_writable()
+        if data:
+            self._state.send(data if type(data) is bytes else bytes(data))
+            self._connection.flush_alone()
+
+    def _check_writable(self) -> None:
+        if self._state.failure is not None:
+            raise MuxedStreamReset(self._state.failure)
+        if self._state.finished:
+            raise MuxedStreamClosed("the stream is closed for writing")
+
+    async def _wait_writable(self) -> None:
+        if self._writer is not None:
+            raise trio.BusyResourceError("another task is writing")
+        self._writer = trio.lowlevel.current_task()
+        self._state.wants_room = True
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._writer = None
+            self._state.wants_room = False
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(abort)
+
+    # --- ends -----------------------------------------------------------------------------------
+
+    async def close_write(self) -> None:
+        """Finish once everything written has been sent. Does not wait for that; idempotent."""
+        self._state.finish()
+        self._connection.flush_soon()
+
+    async def close(self) -> None:
+        """As `close_write`: what the peer still sends can be read."""
+        await self.close_write()
+
+    async def reset(self) -> None:
+        """End the stream in both directions, dropping what is unsent or unread. Idempotent."""
+        self._state.reset()
+        self._connection.on_changed()
+
+    # --- waking ---------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """The session has changed something: let the tasks that wait go on if they can."""
+        reader = self._reader
+        if reader is not None and self._state.is_readable:
+            self._reader = None
+            trio.lowlevel.reschedule(reader)
+        writer = self._writer
+        if writer is not None and (
+            self._state.failure is not None or self._state.unsent_bytes <= self._connection.queue_bytes_max()
+        ):
+            self._writer = None
+            self._state.wants_room = False
+            trio.lowlevel.reschedule(writer)
+
+    # --- the rest of py-libp2p's interface ------------------------------------------------------
+
+    def set_deadline(self, ttl: int) -> None:
+        """Not supported: use a trio cancel scope."""
+        raise NotImplementedError("use a cancel scope around the operation")
+
+    def get_remote_address(self) -> tuple[str, int] | None:
+        return self._connection.get_remote_address()
+
+    async def __aenter__(self) -> Self:
+        return self
