@@ -134,7 +134,7 @@ async def test_mode_changes_are_pushed_both_ways(kind: OtherKind) -> None:
         await in_table(ours, peer)
 
         serve_kad = ours.node.host.connections.serve_kad
-        handler = ours.node.dht.mode._handler
+        handler = ours.node.dht.mode.handler
         await serve_kad(None)
         # js keeps a peer that became a client.
         await follows(peer, ours, serves=False, table=[] if kind == "go" else None)

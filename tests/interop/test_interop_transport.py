@@ -51,7 +51,9 @@ async def connected(kind: Literal["go", "js"], *, we_dial: bool) -> AsyncIterato
         await stream.reset()
 
     config = HostConfig(
-        listen=("/ip4/127.0.0.1/tcp/0",), kad_protocol="/test/kad/1.0.0", transport="primedht"
+        listen=("/ip4/127.0.0.1/tcp/0",),
+        kad_protocol="/test/kad/1.0.0",
+        transport="primedht",
     )
     async with open_host(generate_private_key(), config) as ours, open_peer(kind, prefix="/test") as peer:
         for protocol, handler in ((ECHO, echo), (SINK, sink), (RESET, reset)):
