@@ -291,6 +291,7 @@ async def kill_one_by_one(
         kills=kills,
         left=len(cluster.running),
         seconds_between=every_s if every_s is not None else "until repaired",
+        readers_at_once=4,
         reads=len(took_s) + len(lost),
         lost=len(lost),
         get_p50_ms=1000 * percentile(took_s, 0.5),
@@ -299,7 +300,7 @@ async def kill_one_by_one(
         r_closest_hold_all_again=f"after {len(repairs_s)} of {kills} kills",
         repair_p50_s=percentile(repairs_s, 0.5),
         repair_max_s=max(repairs_s, default=math.nan),
-        requests_per_node_per_minute=traffic.per_node_per_minute(),
+        requests_per_node_per_minute_after_a_kill=traffic.per_node_per_minute(),
     )
     assert not lost, lost[:5]
     assert len(repairs_s) == kills
