@@ -34,6 +34,7 @@ from primedht.host.supervise import supervised
 from primedht.host.swarm import ConnectionLimits, PeerSwarm, make_peerstore
 from primedht.host.upgrade import Transport, build_upgrader
 from primedht.ids import PeerId
+from primedht.tasks import open_background_nursery
 from primedht.wire import addrs as wire
 
 log = structlog.get_logger(__name__)
@@ -278,17 +279,10 @@ async def open_host(private_key: bytes, config: HostConfig | None = None) -> Asy
     """
     # A peer must not be able to fill the log: what py-libp2p reports per stream and frame is silenced.
     logging.getLogger("libp2p").setLevel(logging.CRITICAL)
-    failure: Exception | None = None
-    async with trio.open_nursery() as nursery:
+    async with open_background_nursery() as nursery:
+        host = Host(private_key, config if config is not None else HostConfig(), nursery)
         try:
-            host = Host(private_key, config if config is not None else HostConfig(), nursery)
-            try:
-                host.start()
-                yield host
-            finally:
-                await host.close()
-        except Exception as error:  # noqa: BLE001 - raised below: the nursery would make it a group
-            failure = error
-        nursery.cancel_scope.cancel()
-    if failure is not None:
-        raise failure
+            host.start()
+            yield host
+        finally:
+            await host.close()
