@@ -115,7 +115,7 @@ def _commands(text: str) -> set[tuple[str, ...]]:
     found: set[tuple[str, ...]] = set()
     for names, more in (match for each in code for match in _COMMAND.findall(each)):
         for name in names.split("|"):
-            subcommands = more.split("|") if name in app._GROUPS and more else [""]
+            subcommands = more.split("|") if name in app.GROUPS and more else [""]
             found |= {(name, each) if each else (name,) for each in subcommands}
     return found
 

@@ -10,37 +10,37 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from primedht.cli import exits
+from primedht.cli.help import App, Entry, Group, write_overview
 from primedht.errors import PrimeDhtError
 
-# Command name to the module whose `app` has it; the order is that of `--help`.
-_MODULES = {
-    "run": "node",
-    "p2pd": "p2pd",
-    "dev": "dev",
-    "put": "values",
-    "get": "values",
-    "delete": "values",
-    "put-many": "batches",
-    "get-many": "batches",
-    "provide": "providers",
-    "stop-providing": "providers",
-    "find-providers": "providers",
-    "find-peer": "peers",
-    "closest-peers": "peers",
-    "peers": "peers",
-    "connect": "peers",
-    "ping": "peers",
-    "id": "node",
-    "status": "node",
-    "drain": "node",
-    "key": "key",
+# The order is that of the overview.
+COMMANDS = {
+    "run": Entry("node", "Node", "Run a node until SIGTERM or Ctrl-C."),
+    "p2pd": Entry("p2pd", "Node", "Run a node in the place of go-libp2p-daemon's p2pd."),
+    "dev": Entry("dev", "Node", "Run a local cluster until Ctrl-C."),
+    "id": Entry("node", "Node", "Print the node's peer id and addresses."),
+    "status": Entry("node", "Node", "Show what the node is, whom it knows and what it keeps."),
+    "drain": Entry("node", "Node", "Hand the records over before leaving for good."),
+    "key": Entry("key", "Node", "Named keys that sign records."),
+    "put": Entry("values", "Values", "Store a value under a key."),
+    "get": Entry("values", "Values", "Print the value of a key, byte for byte."),
+    "delete": Entry("values", "Values", "Delete a value everywhere, and stop keeping it alive."),
+    "put-many": Entry("batches", "Values", "Store many values, one JSON object a line."),
+    "get-many": Entry("batches", "Values", "Get many values, one key a line."),
+    "provide": Entry("providers", "Content", "Announce that this node has the content."),
+    "stop-providing": Entry("providers", "Content", "Announce the content no longer."),
+    "find-providers": Entry("providers", "Content", "Print peers that have the content."),
+    "find-peer": Entry("peers", "Peers", "Print a peer's addresses, one a line."),
+    "closest-peers": Entry("peers", "Peers", "Print the reachable peers closest to a key, nearest first."),
+    "peers": Entry("peers", "Peers", "List the known peers and how each was found."),
+    "connect": Entry("peers", "Peers", "Connect to a peer."),
+    "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-# Those that have commands of their own, and their place in `--help`.
-_GROUPS = {"key": "Node"}
+GROUPS = ("key",)
+"""Those that have commands of their own."""
 
 
 class _Commands(Mapping[str, Any]):
@@ -51,32 +51,30 @@ class _Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name not in self._loaded:
-            module = _MODULES[name]
-            group = typer.main.get_group(import_module(f"primedht.cli.{module}").app)
-            if name in _GROUPS:
-                group.rich_help_panel = _GROUPS[name]
-                self._loaded[name] = group
-            else:
-                self._loaded |= group.commands
+            module = import_module(f"primedht.cli.{COMMANDS[name].module}")
+            group = typer.main.get_group(module.app)
+            self._loaded |= {name: group} if name in GROUPS else group.commands
         return self._loaded[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_MODULES)
+        return iter(COMMANDS)
 
     def __len__(self) -> int:
-        return len(_MODULES)
+        return len(COMMANDS)
 
 
-class _LazyGroup(TyperGroup):
+class _Root(Group):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.commands = _Commands()  # type: ignore[assignment]
 
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        write_overview(self, COMMANDS, ctx, formatter)
 
-app = typer.Typer(
-    cls=_LazyGroup,
+
+app = App(
+    cls=_Root,
     name="primedht",
-    no_args_is_help=True,
     help="Store, find and move what machine learning makes, over libp2p, without servers.",
     epilog="Start with: primedht dev --nodes 3",
     pretty_exceptions_enable=False,
@@ -94,10 +92,15 @@ def _root(
         raise typer.Exit
 
 
+def root() -> Any:
+    """Return the whole command line as one command."""
+    return typer.main.get_command(app)
+
+
 def run(arguments: list[str]) -> int:
     """Run one command line and return its exit status; failures are one line on standard error."""
     try:
-        status = typer.main.get_command(app).main(arguments, prog_name="primedht", standalone_mode=False)
+        status = root().main(arguments, prog_name="primedht", standalone_mode=False)
         sys.stdout.flush()
     except PrimeDhtError as error:
         return _fail(error.code, str(error), exits.status_of(error.code))

@@ -14,6 +14,7 @@ import typer
 
 from primedht.cli import common, exits
 from primedht.cli.common import Control, DataDirOption, Timeout
+from primedht.cli.help import App
 from primedht.cli.values import found_json
 from primedht.errors import InvalidArgument, PrimeDhtError
 from primedht.limits import VALUE_BYTES_MAX
@@ -23,11 +24,10 @@ if TYPE_CHECKING:
     from primedht.client import ItemResult, PutItem
 
 T = TypeVar("T")
-_PANEL = "Values"
 # 32 of the largest values fit one request; more would only wait in the daemon.
 _ITEMS_PER_REQUEST = 32
 _LINE_CHARS_MAX = 4 * VALUE_BYTES_MAX
-app = typer.Typer()
+app = App()
 
 _File = Annotated[str, typer.Argument(metavar="FILE", help="Newline-delimited JSON; - is standard input.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Accepted for uniformity: the output is JSON anyway.")]
@@ -35,7 +35,6 @@ _AsJson = Annotated[bool, typer.Option("--json", help="Accepted for uniformity: 
 
 @app.command(
     "put-many",
-    rich_help_panel=_PANEL,
     epilog='Example: echo \'{"key": "a", "value": "1", "ttl": "2h"}\' | primedht put-many',
 )
 def put_many(
@@ -64,7 +63,6 @@ def put_many(
 
 @app.command(
     "get-many",
-    rich_help_panel=_PANEL,
     epilog='Example: printf \'"a"\\n"b"\\n\' | primedht get-many',
 )
 def get_many(

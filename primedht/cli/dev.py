@@ -21,9 +21,10 @@ import typer
 
 from primedht.cli import common
 from primedht.cli.common import AsJson
+from primedht.cli.help import App
 from primedht.errors import OperationTimeout, PrimeDhtError
 
-app = typer.Typer()
+app = App()
 
 _NODES_MAX = 64
 _READY_TIMEOUT_S = 60.0
@@ -47,7 +48,7 @@ class _Stopped(BaseException):
     """A signal to stop came; raised by the signal handler wherever the command is."""
 
 
-@app.command(rich_help_panel="Node", epilog="Example: primedht dev --nodes 3")
+@app.command(epilog="Example: primedht dev --nodes 3")
 def dev(
     nodes: Annotated[
         int, typer.Option(metavar="N", min=1, max=_NODES_MAX, help="How many nodes to start.")

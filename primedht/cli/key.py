@@ -10,13 +10,14 @@ import typer
 
 from primedht.cli import common
 from primedht.cli.common import AsJson
+from primedht.cli.help import App
 from primedht.errors import InvalidArgument
 from primedht.limits import KEY_FILE_BYTES_MAX
 
 if TYPE_CHECKING:
     from primedht.keystore import Keystore
 
-app = typer.Typer(name="key", no_args_is_help=True, help="Named keys that sign records.")
+app = App(name="key", help="Named keys that sign records.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")]
 _DataDir = Annotated[

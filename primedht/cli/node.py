@@ -9,13 +9,12 @@ import typer
 
 from primedht.cli import common, exits
 from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
+from primedht.cli.help import App
 
-_PANEL = "Node"
-app = typer.Typer()
+app = App()
 
 
 @app.command(
-    rich_help_panel=_PANEL,
     epilog="Example: primedht run --network my-cluster --bootstrap 192.0.2.7:4101",
 )
 def run(
@@ -87,7 +86,7 @@ def run(
     daemon.run(effective)
 
 
-@app.command("id", rich_help_panel=_PANEL, epilog="Example: primedht id")
+@app.command("id", epilog="Example: primedht id")
 def show_id(
     as_json: AsJson = False,
     control: Control = None,
@@ -101,7 +100,7 @@ def show_id(
         print(identity.id, *(f"{addr}/p2p/{identity.id}" for addr in identity.addrs), sep="\n")
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht status --json")
+@app.command(epilog="Example: primedht status --json")
 def status(
     as_json: AsJson = False,
     control: Control = None,
@@ -117,7 +116,7 @@ def status(
     common.print_wide(status_view(state))
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht drain")
+@app.command(epilog="Example: primedht drain")
 def drain(
     timeout: Timeout = "10m",
     as_json: AsJson = False,

@@ -17,10 +17,10 @@ from typing import Annotated, Any, TextIO
 
 import typer
 
+from primedht.cli.help import App
 from primedht.errors import InvalidArgument
 
-_PANEL = "Node"
-app = typer.Typer()
+app = App()
 
 _TEXT = ("listen", "id", "bootstrapPeers", "hostAddrs", "announceAddrs")
 _NUMBERS = ("connLo", "connHi")
@@ -47,7 +47,6 @@ _SPARE_CONNECTIONS = 100  # between trimming and refusing
 
 
 @app.command(
-    rich_help_panel=_PANEL,
     context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]},
     epilog="Example: primedht p2pd -listen=/unix/run/p2pd.sock -hostAddrs=/ip4/127.0.0.1/tcp/0 -dhtServer",
 )

@@ -9,15 +9,15 @@ import typer
 
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
+from primedht.cli.help import App
 from primedht.ids import PeerId
 
-_PANEL = "Peers"
-app = typer.Typer()
+app = App()
 
 _PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="A peer id, such as 12D3KooW...")]
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht peers --json")
+@app.command(epilog="Example: primedht peers --json")
 def peers(
     as_json: AsJson = False,
     control: Control = None,
@@ -48,7 +48,7 @@ def peers(
             print(f"    {addr}")
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht connect 192.0.2.7:4101")
+@app.command(epilog="Example: primedht connect 192.0.2.7:4101")
 def connect(
     addr: Annotated[
         str, typer.Argument(metavar="ADDR", help="A multiaddr with or without /p2p, or HOST:PORT.")
@@ -67,7 +67,7 @@ def connect(
         print(f"connected to {peer.id}")
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht ping 12D3KooW... --count 3")
+@app.command(epilog="Example: primedht ping 12D3KooW... --count 3")
 def ping(
     peer: _PeerArgument,
     count: Annotated[int, typer.Option(metavar="N", min=1, help="How many, a second apart.")] = 1,
@@ -89,7 +89,7 @@ def ping(
             print(f"{peer}: {round_trip_s * 1000:.1f} ms", flush=True)
 
 
-@app.command("find-peer", rich_help_panel=_PANEL, epilog="Example: primedht find-peer 12D3KooW...")
+@app.command("find-peer", epilog="Example: primedht find-peer 12D3KooW...")
 def find_peer(
     peer: _PeerArgument,
     timeout: Timeout = "60s",
@@ -106,7 +106,7 @@ def find_peer(
         print(*(f"{addr}/p2p/{found.id}" for addr in found.addrs), sep="\n")
 
 
-@app.command("closest-peers", rich_help_panel=_PANEL, epilog="Example: primedht closest-peers greeting")
+@app.command("closest-peers", epilog="Example: primedht closest-peers greeting")
 def closest_peers(
     key: KeyArgument,
     timeout: Timeout = "60s",

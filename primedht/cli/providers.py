@@ -9,12 +9,12 @@ import typer
 from primedht.cids import parse_cid
 from primedht.cli import common, exits
 from primedht.cli.common import AsJson, CidArgument, Control, DataDirOption, Timeout
+from primedht.cli.help import App
 
-_PANEL = "Content"
-app = typer.Typer()
+app = App()
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht provide bafkreigh2akiscaildc...")
+@app.command(epilog="Example: primedht provide bafkreigh2akiscaildc...")
 def provide(
     cid: CidArgument,
     timeout: Timeout = "60s",
@@ -40,7 +40,7 @@ def provide(
         print(f"announced to {len(result.told)} peers" if result.told else "announced (no other peer yet)")
 
 
-@app.command("stop-providing", rich_help_panel=_PANEL, epilog="Example: primedht stop-providing bafkrei...")
+@app.command("stop-providing", epilog="Example: primedht stop-providing bafkrei...")
 def stop_providing(
     cid: CidArgument,
     as_json: AsJson = False,
@@ -59,7 +59,7 @@ def stop_providing(
         print("no longer announced" if was_provided else "was not announced")
 
 
-@app.command("find-providers", rich_help_panel=_PANEL, epilog="Example: primedht find-providers bafkrei...")
+@app.command("find-providers", epilog="Example: primedht find-providers bafkrei...")
 def find_providers(
     cid: CidArgument,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="Stop after N providers.")] = 20,

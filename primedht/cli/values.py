@@ -10,6 +10,7 @@ import typer
 
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
+from primedht.cli.help import App
 from primedht.errors import InvalidArgument
 from primedht.limits import VALUE_BYTES_MAX
 from primedht.units import parse_duration
@@ -17,11 +18,10 @@ from primedht.units import parse_duration
 if TYPE_CHECKING:
     from primedht.results import FoundValue
 
-_PANEL = "Values"
-app = typer.Typer()
+app = App()
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht put greeting hello --ttl 2h")
+@app.command(epilog="Example: primedht put greeting hello --ttl 2h")
 def put(
     key: KeyArgument,
     value: Annotated[
@@ -54,7 +54,7 @@ def put(
         print(f"stored on {common.holders_text(result)}")
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht get greeting -o greeting.txt")
+@app.command(epilog="Example: primedht get greeting -o greeting.txt")
 def get(
     key: KeyArgument,
     output: Annotated[
@@ -75,7 +75,7 @@ def get(
         common.print_json(found_json(found, with_value=output is None))
 
 
-@app.command(rich_help_panel=_PANEL, epilog="Example: primedht delete greeting")
+@app.command(epilog="Example: primedht delete greeting")
 def delete(
     key: KeyArgument,
     timeout: Timeout = "60s",
