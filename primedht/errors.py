@@ -9,13 +9,22 @@ unchanged. An error's text says what happened and, where there is something to d
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, Self
+
+if TYPE_CHECKING:
+    from primedht.results import Trace
 
 
 class PrimeDhtError(Exception):
     """Base of every error that PrimeDHT raises on purpose."""
 
     code: ClassVar[str] = "error"
+    trace: Trace | None = None
+    """How the lookup went that ended so, where there was one."""
+
+    def with_trace(self, trace: Trace) -> Self:
+        self.trace = trace
+        return self
 
 
 class LocalError(PrimeDhtError):

@@ -14,6 +14,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from heapq import nsmallest
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,7 +46,7 @@ from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
 from primedht.logs import quieten_unconfigured
 from primedht.peer_addr import to_multiaddr
-from primedht.records.keys import KeyClass, parse_key_text, parse_prime_key
+from primedht.records.keys import KeyClass, format_key, parse_key_text, parse_prime_key
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
 from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult
@@ -302,15 +303,38 @@ class Node:
                 "records": values.records,
                 "bytes": values.bytes_used,
                 "by_namespace": dict(values.by_namespace),
+                "bytes_max": dht.config.quotas.records_bytes_max,
+                "records_max": dht.config.quotas.records_max,
                 "kept_alive": values.own,
                 "evicted": values.evicted,
                 "refused": values.refused,
                 "corrupt": values.corrupt,
             },
-            "providers": {"keys": providers.keys, "records": providers.records, "provided": providers.own},
+            "kept_alive": self._kept_alive(),
+            "providers": {
+                "keys": providers.keys,
+                "records": providers.records,
+                "provided": providers.own,
+                "bytes": providers.bytes_used,
+                "bytes_max": dht.config.quotas.provider_bytes_max,
+            },
             "repair": {"copies_sent": dht.repair.sent},
             "host": self.host.stats(),
         }
+
+    def _kept_alive(self) -> list[dict[str, object]]:
+        """Return the values of our own that are put again soonest."""
+        own = self.dht.storage.own_entries()
+        soonest = nsmallest(limits.STATUS_KEPT_ALIVE_MAX, own, key=lambda entry: entry.republish_unix_s)
+        return [
+            {
+                "key": format_key(entry.key),
+                "bytes": entry.value_bytes,
+                "expires_unix_s": entry.expires_unix_s,
+                "republish_unix_s": entry.republish_unix_s,
+            }
+            for entry in soonest
+        ]
 
     # --- signing ---------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ class Asked:
     hop: 1 for peers from our own table, n + 1 for those that a peer of hop n told us.
     started_s, took_s: seconds after the lookup's start, and until its outcome.
     closer: peers that the answer named; has_value: whether it carried an acceptable record.
+    heard_from: the peer that named this one first; None if it was known before.
     """
 
     peer: PeerId
@@ -26,6 +27,7 @@ class Asked:
     outcome: AskOutcome
     closer: int = 0
     has_value: bool = False
+    heard_from: PeerId | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,7 +66,12 @@ def discovered_peer(message: pb.DiscoveredPeer) -> DiscoveredPeer:
 
 
 def error(message: pb.ErrorResponse) -> errors.PrimeDhtError:
-    """Return the daemon's error as the exception of its code."""
+    """Return the daemon's error as the exception of its code, with the trace of its lookup if there."""
+    failure = _failure(message)
+    return failure.with_trace(_trace(message.trace)) if message.HasField("trace") else failure
+
+
+def _failure(message: pb.ErrorResponse) -> errors.PrimeDhtError:
     kind = _error_types().get(message.code)
     if kind is errors.QuorumNotReached:
         return errors.QuorumNotReached(
@@ -108,6 +113,7 @@ def _trace(message: pb.Trace) -> Trace:
                 outcome=cast("AskOutcome", ask.outcome),
                 closer=ask.closer,
                 has_value=ask.has_value,
+                heard_from=PeerId(ask.heard_from) if ask.HasField("heard_from") else None,
             )
             for ask in message.asked
         ),

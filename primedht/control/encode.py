@@ -10,9 +10,13 @@ from primedht.pb import p2pd_pb2 as pb
 from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult, Refusal, Trace
 
 
-def error(failure: PrimeDhtError, *, message: str | None = None) -> pb.ErrorResponse:
+def error(
+    failure: PrimeDhtError, *, message: str | None = None, want_trace: bool = False
+) -> pb.ErrorResponse:
     """`message` replaces the error's own text where clients of p2pd look for a certain one."""
     out = pb.ErrorResponse(msg=message or str(failure) or failure.code, code=failure.code)
+    if want_trace and failure.trace is not None:
+        out.trace.CopyFrom(_trace(failure.trace))
     if isinstance(failure, QuorumNotReached):
         out.found, out.wanted = failure.found, failure.wanted
         if failure.best is not None:
@@ -20,8 +24,10 @@ def error(failure: PrimeDhtError, *, message: str | None = None) -> pb.ErrorResp
     return out
 
 
-def error_response(failure: PrimeDhtError, *, message: str | None = None) -> pb.Response:
-    return pb.Response(type=pb.Response.ERROR, error=error(failure, message=message))
+def error_response(
+    failure: PrimeDhtError, *, message: str | None = None, want_trace: bool = False
+) -> pb.Response:
+    return pb.Response(type=pb.Response.ERROR, error=error(failure, message=message, want_trace=want_trace))
 
 
 def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
@@ -34,7 +40,7 @@ def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
         degraded=result.degraded,
         sequence=result.sequence,
         expires_unix_s=result.expires_unix_s,
-        trace=_trace(result.trace) if want_trace else None,
+        trace=_trace(result.trace) if want_trace and result.trace else None,
     )
 
 
@@ -48,7 +54,7 @@ def found_value(found: FoundValue, *, want_trace: bool) -> pb.FoundValue:
         sequence=found.sequence,
         writer_unix_ms=found.writer_unix_ms,
         expires_unix_s=found.expires_unix_s,
-        trace=_trace(found.trace) if want_trace else None,
+        trace=_trace(found.trace) if want_trace and found.trace else None,
     )
 
 
@@ -57,7 +63,7 @@ def provide_result(result: ProvideResult, *, want_trace: bool) -> pb.ProvideResu
         multihash=result.multihash,
         told=[bytes(peer) for peer in result.told],
         failed=_refusals(result.failed),
-        trace=_trace(result.trace) if want_trace else None,
+        trace=_trace(result.trace) if want_trace and result.trace else None,
     )
 
 
@@ -80,9 +86,7 @@ def _refusals(refusals: Iterable[Refusal]) -> list[pb.Refusal]:
     return [pb.Refusal(peer=bytes(each.peer), code=each.code) for each in refusals]
 
 
-def _trace(trace: Trace | None) -> pb.Trace | None:
-    if trace is None:
-        return None
+def _trace(trace: Trace) -> pb.Trace:
     return pb.Trace(
         target=trace.target,
         asked=[
@@ -94,6 +98,7 @@ def _trace(trace: Trace | None) -> pb.Trace | None:
                 outcome=ask.outcome,
                 closer=ask.closer,
                 has_value=ask.has_value,
+                heard_from=None if ask.heard_from is None else bytes(ask.heard_from),
             )
             for ask in trace.asked
         ],

@@ -35,7 +35,8 @@ async def answer(node: Node, request: pb.PrimeRequest, session: Session) -> None
     if not 0 < timeout_s <= limits.CONTROL_TIMEOUT_S_MAX:
         raise InvalidArgument(f"timeout_s is {timeout_s:g}; it must be over 0, and at most a day")
     try:
-        with trio.fail_after(timeout_s):
+        # The operation's own time limit comes first: its error says how far it came.
+        with trio.fail_after(timeout_s + limits.CONTROL_TIMEOUT_MARGIN_S):
             await _OPERATIONS[name](_Operation(node, request, session, timeout_s))
     except trio.TooSlowError:
         raise OperationTimeout(f"not done within {timeout_s:g} s") from None
@@ -121,7 +122,7 @@ async def _each(op: _Operation, count: int, answer_one: Callable[[int], Awaitabl
                 try:
                     response = await answer_one(index)
                 except PrimeDhtError as error:
-                    response = pb.PrimeResponse(failed=encode.error(error))
+                    response = pb.PrimeResponse(failed=encode.error(error, want_trace=op.want_trace))
                 response.index, response.more = index, True
                 await results.send(response)
 

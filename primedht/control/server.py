@@ -123,7 +123,7 @@ class ControlServer:
         except (MalformedRequest, ClientGone):
             raise
         except PrimeDhtError as error:
-            await session.send(encode.error_response(error))
+            await session.send(encode.error_response(error, want_trace=request.prime.want_trace))
         except Exception:  # a fault of ours: the client is told, the log has it all
             log.exception("control_request_failed", type=pb.Request.Type.Name(request.type))
             await session.send(encode.error_response(DaemonError("the daemon failed; see its log")))

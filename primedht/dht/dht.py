@@ -146,7 +146,7 @@ class Dht:
             StoreFull, StoreUnavailable: this node's own store failed.
         Source: libp2p kad-dht spec, "Value storage"; docs/design.md, "Replication R".
         """
-        await self._ready(timeout_s)
+        timeout_s = await self._ready(timeout_s)
         return await self.values.put(
             key, value, ttl_s=ttl_s, min_holders=min_holders, keep=keep, timeout_s=timeout_s
         )
@@ -164,7 +164,7 @@ class Dht:
             OperationTimeout: `timeout_s` passed before any was found.
         Source: libp2p kad-dht spec, "Value retrieval"; go-libp2p-kad-dht `routing.go`, GetValue.
         """
-        await self._ready(timeout_s)
+        timeout_s = await self._ready(timeout_s)
         return await self.values.get(key, quorum=quorum, timeout_s=timeout_s)
 
     def search_value(
@@ -176,8 +176,8 @@ class Dht:
         """
 
         async def produce(emit: Callable[[FoundValue], None]) -> None:
-            await self._ready(timeout_s)
-            best = await self.values.get(key, quorum=quorum, timeout_s=timeout_s, improved=emit)
+            left_s = await self._ready(timeout_s)
+            best = await self.values.get(key, quorum=quorum, timeout_s=left_s, improved=emit)
             emit(best)
 
         return streamed(self._spawn, produce, buffer=limits.QUERY_PEERS_MAX)
@@ -187,7 +187,7 @@ class Dht:
 
         tombstone: the signed one of a `/prime` key; open keys need none. Raises as `put_value`.
         """
-        await self._ready(timeout_s)
+        timeout_s = await self._ready(timeout_s)
         return await self.values.put(key, tombstone, keep=False, tombstone=not tombstone, timeout_s=timeout_s)
 
     # --- providers -----------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ class Dht:
 
         announce: False records it here only. Raises `InvalidKey`, `StoreFull`, `StoreUnavailable`.
         """
-        await self._ready(timeout_s)
+        timeout_s = await self._ready(timeout_s)
         return await self.providers.provide(multihash, announce=announce, timeout_s=timeout_s)
 
     async def stop_providing(self, multihash: bytes) -> bool:
@@ -212,8 +212,8 @@ class Dht:
         """Yield providers of `multihash` as they are found, each once, at most `limit` (0: all)."""
 
         async def produce(emit: Callable[[PeerInfo], None]) -> None:
-            await self._ready(timeout_s)
-            await self.providers.find(multihash, limit=limit, timeout_s=timeout_s, emit=emit)
+            left_s = await self._ready(timeout_s)
+            await self.providers.find(multihash, limit=limit, timeout_s=left_s, emit=emit)
 
         return streamed(self._spawn, produce, buffer=limits.PROVIDER_PEERS_MAX)
 
@@ -224,7 +224,7 @@ class Dht:
         known = self.peers.info(peer)
         if known.addrs and (peer == self.peer_id or peer in self._ports.connections.connected()):
             return known
-        await self._ready(timeout_s)
+        timeout_s = await self._ready(timeout_s)
 
         def judge(_: PeerId, reply: Message) -> Verdict:
             for info in reply.closer_peers:
@@ -247,7 +247,7 @@ class Dht:
         """Return the k peers closest to `key` (any bytes: a preimage) and how they were found."""
         if not key:
             raise InvalidKey("a key has at least one byte")
-        await self._ready(timeout_s)
+        timeout_s = await self._ready(timeout_s)
         return await self.lookups.closest_peers(key, timeout_s=timeout_s)
 
     async def connect(self, addr: str, *, timeout_s: float = limits.BOOTSTRAP_DIAL_S) -> PeerId:
@@ -272,17 +272,20 @@ class Dht:
 
     # --- inner ---------------------------------------------------------------------------------------
 
-    async def _ready(self, timeout_s: float) -> None:
+    async def _ready(self, timeout_s: float) -> float:
         """Wait until the first attempt to join has ended: who has just met one peer misses values.
 
         Not for long if somebody is in the table, though: a dead bootstrap peer takes its time.
+        Returns the seconds of `timeout_s` that are left.
         """
+        began = trio.current_time()
         if not self.bootstrap.tried.is_set():
             patience_s = timeout_s / 2
             if len(self.peers.table):
                 patience_s = min(patience_s, limits.JOIN_PATIENCE_S)
             with trio.move_on_after(patience_s):
                 await self.bootstrap.tried.wait()
+        return timeout_s - (trio.current_time() - began)
 
     def _spawn(self, function: Callable[[], Awaitable[None]]) -> None:
         async def guarded() -> None:

@@ -7,7 +7,7 @@ request's own time limit. Whoever answers is a candidate for the routing table; 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import trio
@@ -97,6 +97,7 @@ class Lookups:
         target = key_of(message.key)
         query = self._query(target)
         asked: dict[PeerId, Asked] = {}
+        heard_from: dict[PeerId, PeerId] = {}
         began = trio.current_time()
         send, receive = trio.open_memory_channel[_Outcome](limits.QUERY_PEERS_MAX)
         async with trio.open_nursery() as nursery:
@@ -104,13 +105,19 @@ class Lookups:
                 while not query.finished:
                     for ask in query.poll(trio.current_time()):
                         started_s = trio.current_time() - began
-                        asked[ask.peer] = Asked(ask.peer, ask.hop, started_s, 0.0, "abandoned")
+                        named_by = heard_from.get(ask.peer) if ask.hop > 1 else None
+                        asked[ask.peer] = Asked(
+                            ask.peer, ask.hop, started_s, 0.0, "abandoned", heard_from=named_by
+                        )
                         nursery.start_soon(self._ask, ask, message, started_s, send)
                     if query.finished:
                         break
                     with trio.move_on_at(query.next_deadline()):
                         outcome = await receive.receive()
-                        asked[outcome.ask.peer] = self._take(query, outcome, judge, began)
+                        taken, closer = self._take(query, outcome, judge, began)
+                        asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
+                        for peer in closer:
+                            heard_from.setdefault(peer, taken.peer)
                         if not query.finished and enough(query):
                             query.stop("enough")
             if time_limit.cancelled_caught:
@@ -153,8 +160,13 @@ class Lookups:
             error = failure
         send.send_nowait(_Outcome(ask, started_s, dialled, reply, error))
 
-    def _take(self, query: AnyQuery, outcome: _Outcome, judge: Judge, began: float) -> Asked:
-        """Report `outcome` to the query and the routing table; return its line of the trace."""
+    def _take(
+        self, query: AnyQuery, outcome: _Outcome, judge: Judge, began: float
+    ) -> tuple[Asked, list[PeerId]]:
+        """Report `outcome` to the query and the routing table.
+
+        Returns its line of the trace, and the peers that it told of.
+        """
         now = trio.current_time()
         ask, reply, error = outcome.ask, outcome.reply, outcome.error
         took_s = now - began - outcome.started_s
@@ -168,15 +180,17 @@ class Lookups:
             assert error is not None
             self._peers.failed(ask.peer, error)
             query.on_failed(ask.peer, now)
-            return Asked(ask.peer, ask.hop, outcome.started_s, took_s, _outcome_of(error))
+            return Asked(ask.peer, ask.hop, outcome.started_s, took_s, _outcome_of(error)), []
         self._peers.answered(ask.peer, took_s=took_s, dialled=outcome.dialled)
         # Of a peer that names more nobody is heard of: each may cost a dial.
         closer = self._usable(reply.closer_peers)[: self._closer_max]
         self._peers.hear(closer)
-        query.on_answered(ask.peer, [info.id for info in closer], now)
-        return Asked(
+        named = [info.id for info in closer]
+        query.on_answered(ask.peer, named, now)
+        answered = Asked(
             ask.peer, ask.hop, outcome.started_s, took_s, "answered", len(closer), verdict == "value"
         )
+        return answered, named
 
     def _usable(self, infos: Iterable[PeerInfo]) -> list[PeerInfo]:
         """Drop closer peers that this network's rules forbid (go: query and diversity filters)."""
@@ -196,7 +210,7 @@ def _ips_of(info: PeerInfo) -> list[str]:
 
 
 def _abandoned(entry: Asked, took_s: float) -> Asked:
-    return Asked(entry.peer, entry.hop, entry.started_s, took_s - entry.started_s, "abandoned")
+    return replace(entry, took_s=took_s - entry.started_s)
 
 
 def _outcome_of(error: RemoteError) -> AskOutcome:

@@ -204,7 +204,7 @@ class Values:
                 f"stored on {len(holders)} of the {result.wanted} holders wanted ({refusals})",
                 found=len(holders),
                 wanted=result.wanted,
-            )
+            ).with_trace(found.trace)
         return result
 
     async def send(self, peer: PeerId, stored: StoredRecord) -> None:
@@ -281,18 +281,21 @@ class Values:
         best = selection.best
         if best is None:
             if result.trace.stopped == "timeout":
-                raise OperationTimeout(f"no value of {format_key(key)} within {timeout_s:g} s")
-            raise ValueNotFound(f"no peer has an acceptable value of {format_key(key)}")
+                late = OperationTimeout(f"no value of {format_key(key)} within {timeout_s:g} s")
+                raise late.with_trace(result.trace)
+            absent = ValueNotFound(f"no peer has an acceptable value of {format_key(key)}")
+            raise absent.with_trace(result.trace)
         self._spawn_correction(selection, best, result.closest)
         if best.valid.content is Content.TOMBSTONE:
-            raise ValueNotFound(f"the value of {format_key(key)} was deleted")
+            deleted = ValueNotFound(f"the value of {format_key(key)} was deleted")
+            raise deleted.with_trace(result.trace)
         if len(selection.holders) < quorum:
             raise QuorumNotReached(
                 f"{len(selection.holders)} of {quorum} acceptable records of {format_key(key)}",
                 found=len(selection.holders),
                 wanted=quorum,
                 best=best.valid.payload,
-            )
+            ).with_trace(result.trace)
         return self._to_result(best, selection.holders, result)
 
     async def find(self, key: bytes, *, timeout_s: float) -> _Found | None:

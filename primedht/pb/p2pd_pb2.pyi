@@ -77,18 +77,20 @@ class Response(_message.Message):
     def __init__(self, type: _Optional[_Union[Response.Type, str]] = ..., error: _Optional[_Union[ErrorResponse, _Mapping]] = ..., streamInfo: _Optional[_Union[StreamInfo, _Mapping]] = ..., identify: _Optional[_Union[IdentifyResponse, _Mapping]] = ..., dht: _Optional[_Union[DHTResponse, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerInfo, _Mapping]]] = ..., pubsub: _Optional[_Union[PSResponse, _Mapping]] = ..., prime: _Optional[_Union[PrimeResponse, _Mapping]] = ...) -> None: ...
 
 class ErrorResponse(_message.Message):
-    __slots__ = ("msg", "code", "found", "wanted", "best")
+    __slots__ = ("msg", "code", "found", "wanted", "best", "trace")
     MSG_FIELD_NUMBER: _ClassVar[int]
     CODE_FIELD_NUMBER: _ClassVar[int]
     FOUND_FIELD_NUMBER: _ClassVar[int]
     WANTED_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     msg: str
     code: str
     found: int
     wanted: int
     best: bytes
-    def __init__(self, msg: _Optional[str] = ..., code: _Optional[str] = ..., found: _Optional[int] = ..., wanted: _Optional[int] = ..., best: _Optional[bytes] = ...) -> None: ...
+    trace: Trace
+    def __init__(self, msg: _Optional[str] = ..., code: _Optional[str] = ..., found: _Optional[int] = ..., wanted: _Optional[int] = ..., best: _Optional[bytes] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
 
 class IdentifyResponse(_message.Message):
     __slots__ = ("id", "addrs")
@@ -425,7 +427,7 @@ class DrainRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class Asked(_message.Message):
-    __slots__ = ("peer", "hop", "started_s", "took_s", "outcome", "closer", "has_value")
+    __slots__ = ("peer", "hop", "started_s", "took_s", "outcome", "closer", "has_value", "heard_from")
     PEER_FIELD_NUMBER: _ClassVar[int]
     HOP_FIELD_NUMBER: _ClassVar[int]
     STARTED_S_FIELD_NUMBER: _ClassVar[int]
@@ -433,6 +435,7 @@ class Asked(_message.Message):
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     CLOSER_FIELD_NUMBER: _ClassVar[int]
     HAS_VALUE_FIELD_NUMBER: _ClassVar[int]
+    HEARD_FROM_FIELD_NUMBER: _ClassVar[int]
     peer: bytes
     hop: int
     started_s: float
@@ -440,7 +443,8 @@ class Asked(_message.Message):
     outcome: str
     closer: int
     has_value: bool
-    def __init__(self, peer: _Optional[bytes] = ..., hop: _Optional[int] = ..., started_s: _Optional[float] = ..., took_s: _Optional[float] = ..., outcome: _Optional[str] = ..., closer: _Optional[int] = ..., has_value: bool = ...) -> None: ...
+    heard_from: bytes
+    def __init__(self, peer: _Optional[bytes] = ..., hop: _Optional[int] = ..., started_s: _Optional[float] = ..., took_s: _Optional[float] = ..., outcome: _Optional[str] = ..., closer: _Optional[int] = ..., has_value: bool = ..., heard_from: _Optional[bytes] = ...) -> None: ...
 
 class Trace(_message.Message):
     __slots__ = ("target", "asked", "stopped", "took_s")

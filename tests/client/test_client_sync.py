@@ -95,6 +95,15 @@ def test_the_daemons_errors_are_exceptions_of_their_code(client: Client) -> None
         client.get("never", timeout=0.05)
 
 
+def test_a_failed_lookup_can_be_traced(client: Client) -> None:
+    with pytest.raises(errors.ValueNotFound) as caught:
+        client.get_record("absent", want_trace=True)
+    assert caught.value.trace is not None
+    first, second = caught.value.trace.asked
+    assert (first.peer, first.heard_from) == (peer(1), None)
+    assert (second.peer, second.outcome, second.heard_from) == (peer(2), "timeout", peer(1))
+
+
 def test_a_code_of_a_newer_daemon_is_kept(control: str) -> None:
     from primedht.client import _decode
     from primedht.pb import p2pd_pb2 as pb

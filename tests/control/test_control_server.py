@@ -54,7 +54,12 @@ async def test_a_trace_comes_when_it_is_wanted(lab: ControlLab) -> None:
     request.prime.want_trace = True
     async with lab.client() as client:
         trace = (await client.ask(request)).prime.put.trace
+        absent = (await client.ask(get(b"absent", want_trace=True))).error
+        assert not (await client.ask(get(b"absent"))).error.HasField("trace")
     assert (trace.stopped, trace.asked[0].outcome, trace.asked[0].took_s) == ("converged", "answered", 0.25)
+    assert [ask.heard_from for ask in trace.asked] == [b"", bytes(peer(1))]
+    assert absent.code == "value_not_found"
+    assert absent.trace.asked == trace.asked
 
 
 async def test_errors_carry_code_and_details(lab: ControlLab) -> None:

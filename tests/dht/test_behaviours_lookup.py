@@ -255,6 +255,7 @@ async def test_the_trace_tells_whom_was_asked_and_why_it_stopped(autojump_clock)
         by_peer = {ask.peer: ask for ask in trace.asked}
         assert by_peer[mute.peer].outcome in ("timeout", "abandoned")
         assert all(ask.hop >= 1 and ask.took_s >= 0 for ask in trace.asked)
+        assert [ask.started_s for ask in trace.asked] == sorted(ask.started_s for ask in trace.asked)
         assert 1 <= trace.hops <= 6
         sent = asker.host.traffic.sent[MessageType.FIND_NODE]
         assert sent >= len(trace.asked)

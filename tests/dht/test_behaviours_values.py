@@ -129,6 +129,35 @@ async def test_a_value_is_found_over_several_hops(autojump_clock):
         found = await asker.dht.get_value(b"key")
         assert found.value == b"value"
         assert found.trace.hops >= 2
+        by_peer = {ask.peer: ask for ask in found.trace.asked}
+        for ask in found.trace.asked:  # who named it was asked before it, one hop nearer to us, and answered
+            if ask.heard_from is None:
+                assert ask.hop == 1
+            else:
+                teller = by_peer[ask.heard_from]
+                assert (teller.hop, teller.outcome) == (ask.hop - 1, "answered")
+                assert teller.started_s + teller.took_s <= ask.started_s
+
+
+async def test_a_get_that_fails_tells_whom_it_asked(autojump_clock):
+    """Beside behaviour 7: absent, deleted and too few all carry their lookup's trace."""
+    async with SimWorld(8, 4, links=LINKS) as world:
+        await world.settle()
+        asker, *others = world.nodes
+        with pytest.raises(ValueNotFound) as absent:
+            await asker.dht.get_value(b"absent")
+        assert {ask.peer for ask in absent.value.trace.asked} == {node.peer for node in others}
+        await asker.dht.put_value(b"key", b"value")
+        with pytest.raises(QuorumNotReached) as few:
+            await asker.dht.get_value(b"key", quorum=9)
+        assert any(ask.has_value for ask in few.value.trace.asked)
+        await asker.dht.delete_value(b"key")
+        with pytest.raises(ValueNotFound, match="deleted") as deleted:
+            await asker.dht.get_value(b"key")
+        assert deleted.value.trace.target == b"key"
+        with pytest.raises(QuorumNotReached) as unplaced:
+            await asker.dht.put_value(b"other", b"value", min_holders=9)
+        assert unplaced.value.trace.asked
 
 
 async def test_an_invalid_key_is_refused_before_anything_is_sent(autojump_clock):

@@ -69,7 +69,7 @@ class FakeNode:
         if options.get("min_holders") == 99:
             raise QuorumNotReached("2 of 99 holders", found=2, wanted=99, best=b"best")
         self.values[key] = value
-        trace = Trace(key, (Asked(peer(1), 1, 0.0, 0.25, "answered", 3, True),), "converged", 0.5)
+        trace = _trace(key)
         return PutResult(
             key=key, holders=(self.peer_id, peer(1)), refused=(Refusal(peer(2), "peer_timeout"),),
             wanted=3, replication_factor=3, degraded=True, sequence=7, expires_unix_s=1e9, trace=trace,
@@ -85,7 +85,7 @@ class FakeNode:
         if key == b"bug":
             raise ZeroDivisionError
         if key not in self.values:
-            raise ValueNotFound(f"no value of {key!r}")
+            raise ValueNotFound(f"no value of {key!r}").with_trace(_trace(key))
         value = self.values[key]
         return FoundValue(key, value, value, True, (peer(1),), writer_unix_ms=5, expires_unix_s=1e9)
 
@@ -154,3 +154,9 @@ class FakeNode:
             yield await self.get_record(key)
 
         return found()
+
+
+def _trace(key: bytes) -> Trace:
+    first = Asked(peer(1), 1, 0.0, 0.25, "answered", 3, True)
+    second = Asked(peer(2), 2, 0.25, 0.25, "timeout", heard_from=peer(1))
+    return Trace(key, (first, second), "converged", 0.5)
