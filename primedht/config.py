@@ -115,8 +115,8 @@ class NodeConfig(_Section):
     """This process: where its data is, where it listens, whom it knows.
 
     data_dir: None is in memory when embedded, and the XDG data directory for the daemon.
-    mdns: None is on when the network has a name. transport: whose Noise and Yamux run: py-libp2p's,
-    or ours, which is faster and stricter and not yet as long in use. grace: seconds for a graceful end.
+    mdns: None is on when the network has a name. transport: whose Noise and Yamux run: ours, or
+    py-libp2p's, to tell a fault apart. grace: seconds for a graceful end.
     """
 
     data_dir: Path | None = None
@@ -127,7 +127,7 @@ class NodeConfig(_Section):
     bootstrap: tuple[BootstrapAddr, ...] = ()
     mdns: bool | None = None
     profile: Profile = "default"
-    transport: Literal["primedht", "libp2p"] = "libp2p"
+    transport: Literal["primedht", "libp2p"] = "primedht"
     grace: Seconds = 4.0
 
 

@@ -70,7 +70,7 @@ class HostConfig:
     allowed: tuple[str, ...] = ()
     connections: ConnectionLimits = _DEFAULT_LIMITS
     address_book_peers_max: int = limits.ADDRESS_BOOK_PEERS_MAX
-    transport: Transport = "libp2p"
+    transport: Transport = "primedht"
     agent_version: str = field(default_factory=_agent_version)
 
 

@@ -19,7 +19,6 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from yamux_lab import connected, data, go_away, our_muxer, ping, read_exactly, serving, stock_muxer
 
 from primedht import limits
-from primedht.host.yamux import PeerSilent, YamuxViolation
 from primedht.host.yamux.frames import INITIAL_WINDOW_BYTES, SYN
 
 PAIRINGS = [
@@ -170,23 +169,6 @@ async def test_opening_waits_for_acknowledgements_and_can_be_cancelled():
                 await inbound.write(b"y")
 
 
-async def test_b9_a_reset_reads_as_a_reset():
-    """docs/py-libp2p.md, B9: on the stock stack it reads as the end."""
-    async with connected() as (dialer, listener):
-        stream = await dialer.open_stream()
-        await stream.write(b"part of it")
-        inbound = await listener.accept_stream()
-        assert await inbound.read(4) == b"part"
-        await stream.reset()
-        await wait_all_tasks_blocked(0.01)
-        with pytest.raises(MuxedStreamReset):
-            await inbound.read()
-        with pytest.raises(MuxedStreamReset):
-            await inbound.write(b"x")
-        with pytest.raises(MuxedStreamReset):
-            await stream.read()
-
-
 async def test_b9_a_reset_wakes_those_who_wait():
     async with connected() as (dialer, listener):
         stream = await dialer.open_stream()
@@ -223,64 +205,6 @@ async def test_half_close():
         await inbound.close()
         assert await read_all(stream) == b"answer"
         assert inbound.closed
-
-
-async def test_b12_a_slow_reader_is_waited_for(autojump_clock: MockClock):
-    """docs/py-libp2p.md, B12: the stock writer gives up after 5 s."""
-    async with connected() as (dialer, listener):
-        payload = os.urandom(3 * INITIAL_WINDOW_BYTES)
-        stream = await dialer.open_stream()
-
-        async def write() -> None:
-            await stream.write(payload)
-            await stream.write(b"end")
-            await stream.close()
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(write)
-            inbound = await listener.accept_stream()
-            await trio.sleep(100)
-            assert listener.session.unread_bytes == INITIAL_WINDOW_BYTES
-            assert dialer.session.stream_count == 1
-            with trio.fail_after(1000):
-                assert await read_exactly(inbound, len(payload) + 3) == payload + b"end"
-
-
-async def test_b13_more_than_256_streams_stay_open():
-    """docs/py-libp2p.md, B13: the stock stack blocks at the 257th."""
-    async with connected() as (dialer, listener), serving(listener, echo):
-        streams = []
-        with trio.fail_after(20):
-            for _ in range(300):
-                stream = await dialer.open_stream()
-                await stream.write(b"x")
-                assert await stream.read() == b"x"
-                streams.append(stream)
-        assert dialer.session.stream_count == 300
-
-
-async def test_b10_a_peer_that_ignores_the_window_loses_its_connection():
-    """docs/py-libp2p.md, B10."""
-    async with connected() as (dialer, listener):
-        stream = await dialer.open_stream()
-        stream._state.credit = 10 << 20
-        with pytest.raises(MuxedStreamReset):
-            await for_ever(lambda: stream.write(bytes(100_000)))
-        with trio.fail_after(5):
-            await listener.event_closed.wait()
-        assert isinstance(listener.problems[0], YamuxViolation)
-        assert listener.session.unread_bytes == 0
-
-
-async def test_b20_garbage_ends_the_connection_with_a_reason():
-    """docs/py-libp2p.md, B20."""
-    async with connected() as (dialer, listener):
-        await send_raw(dialer, b"\x09" * 12)
-        with trio.fail_after(5):
-            await dialer.event_closed.wait()
-            await listener.event_closed.wait()
-        assert dialer.session.goodbye == 1
-        assert any(isinstance(problem, YamuxViolation) for problem in dialer.problems)
 
 
 async def test_a_connection_lost_wakes_everybody_with_an_error():
@@ -361,18 +285,6 @@ async def test_cancelling_start_says_goodbye():
         with trio.fail_after(5):
             await listener.event_closed.wait()
         assert listener.session.goodbye == 0
-
-
-async def test_b17_a_dead_peer_is_noticed(autojump_clock: MockClock):
-    """docs/py-libp2p.md, B17: a peer that vanished, leaving the connection half open."""
-    ends = make_pipe()
-    first, _ = await secure(ours(), ours(), ends)
-    dialer = our_muxer(first)
-    started = trio.current_time()
-    with trio.fail_after(1000), pytest.raises(PeerSilent):
-        await dialer.start()
-    waited = trio.current_time() - started
-    assert waited == pytest.approx(limits.YAMUX_KEEPALIVE_S + limits.YAMUX_PING_TIMEOUT_S)
 
 
 async def test_an_idle_connection_lives_and_measures_its_round_trip_time(autojump_clock: MockClock):
