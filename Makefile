@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv run test lint proto proto-check interop bench soak clean
+.PHONY: venv run test lint docs proto proto-check interop bench soak clean
 
 venv: $(STAMP)
 
@@ -26,6 +26,10 @@ lint: venv
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The pages and files that are derived from the code.
+docs: venv
+	$(BIN)/python docs/generate.py
 
 # The compiler is pinned to the oldest line whose output runs on protobuf 4.25 to 6.
 PROTOC_VENV := .venv/protoc

@@ -64,3 +64,23 @@ def format_size(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def exact_duration(seconds: float) -> str:
+    """Return a duration as `parse_duration` takes it, nothing lost: 1h, 1h30m, 500ms, 90.5s."""
+    if seconds <= 0 or seconds != round(seconds):
+        return f"{seconds * 1000:g}ms" if 0 < seconds < 1 else f"{seconds:g}s"
+    parts, rest = [], round(seconds)
+    for unit, size in (("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)
+
+
+def exact_size(count: int) -> str:
+    """Return a size as `parse_size` takes it, nothing lost: 64KiB, 1GiB, 1000."""
+    for unit, size in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if count and count % size == 0:
+            return f"{count // size}{unit}"
+    return str(count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -107,6 +108,15 @@ def test_sections_that_code_cites_exist() -> None:
             assert page.exists(), f"{_name(path)} cites docs/{name}"
             if section:
                 assert section in _headings(page), f'{_name(path)} cites docs/{name}, "{section}"'
+
+
+def _generated() -> list[tuple[Path, str]]:
+    return list(runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]())
+
+
+@pytest.mark.parametrize(("path", "content"), _generated(), ids=lambda each: getattr(each, "name", ""))
+def test_what_is_generated_is_fresh(path: Path, content: str) -> None:
+    assert path.read_text("utf-8") == content, "run `make docs`"
 
 
 def _commands(text: str) -> set[tuple[str, ...]]:

@@ -21,6 +21,8 @@ COMMANDS = {
     "run": Entry("node", "Node", "Run a node until SIGTERM or Ctrl-C."),
     "p2pd": Entry("p2pd", "Node", "Run a node in the place of go-libp2p-daemon's p2pd."),
     "dev": Entry("dev", "Node", "Run a local cluster until Ctrl-C."),
+    "init": Entry("init", "Node", "Write a configuration file with every key and its meaning."),
+    "config": Entry("config", "Node", "The configuration of a node."),
     "id": Entry("node", "Node", "Print the node's peer id and addresses."),
     "status": Entry("node", "Node", "Show what the node is, whom it knows and what it keeps."),
     "drain": Entry("node", "Node", "Hand the records over before leaving for good."),
@@ -39,7 +41,7 @@ COMMANDS = {
     "connect": Entry("peers", "Peers", "Connect to a peer."),
     "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-GROUPS = ("key",)
+GROUPS = ("config", "key")
 """Those that have commands of their own."""
 
 

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from primedht.cli import common, exits
 from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
 from primedht.cli.help import App
+from primedht.cli.settings import (
+    AllowNetworkFs,
+    Bootstrap,
+    ConfigFile,
+    Listen,
+    LogFormat,
+    LogLevel,
+    Mdns,
+    Mode,
+    Network,
+    Profile,
+    SetControl,
+    SetDataDir,
+    flag_values,
+)
 
 app = App()
 
@@ -18,44 +30,19 @@ app = App()
     epilog="Example: primedht run --network my-cluster --bootstrap 192.0.2.7:4101",
 )
 def run(
-    config: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", envvar="PRIMEDHT_CONFIG", help="A TOML file; see configs/node.toml."),
-    ] = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where identity and records are kept.")
-    ] = None,
-    listen: Annotated[
-        list[str] | None, typer.Option(metavar="MULTIADDR", help="Listen here. Repeatable.")
-    ] = None,
-    bootstrap: Annotated[
-        list[str] | None,
-        typer.Option(metavar="ADDR", help="Join through this multiaddr or HOST:PORT. Repeatable."),
-    ] = None,
-    network: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Be part of the private network NAME.")
-    ] = None,
-    mode: Annotated[
-        str | None, typer.Option(metavar="MODE", help="auto, client or server.", show_default="auto")
-    ] = None,
-    profile: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="default, high-performance, low-latency or amino."),
-    ] = None,
-    control: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MULTIADDR", help="Serve the control protocol here. Repeatable."),
-    ] = None,
-    mdns: Annotated[
-        bool | None, typer.Option("--mdns/--no-mdns", help="Find peers on the local network.")
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option(metavar="LEVEL", help="debug, info, warning or error.")
-    ] = None,
-    log_format: Annotated[str | None, typer.Option(metavar="FORMAT", help="console or json.")] = None,
-    allow_network_fs: Annotated[
-        bool, typer.Option("--allow-network-fs", help="Accept a data directory on a network file system.")
-    ] = False,
+    context: typer.Context,
+    config: ConfigFile = None,
+    data_dir: SetDataDir = None,
+    listen: Listen = None,
+    bootstrap: Bootstrap = None,
+    network: Network = None,
+    mode: Mode = None,
+    profile: Profile = None,
+    control: SetControl = None,
+    mdns: Mdns = None,
+    log_level: LogLevel = None,
+    log_format: LogFormat = None,
+    allow_network_fs: AllowNetworkFs = None,
 ) -> None:
     """Run a node until SIGTERM or Ctrl-C.
 
@@ -64,22 +51,7 @@ def run(
     from primedht.config import load_config
     from primedht.logs import configure_logs
 
-    effective = load_config(
-        config,
-        flags={
-            "node.data_dir": data_dir,
-            "node.listen": listen,
-            "node.bootstrap": bootstrap,
-            "network.name": network,
-            "node.mode": mode,
-            "node.profile": profile,
-            "control.listen": control,
-            "node.mdns": mdns,
-            "log.level": log_level,
-            "log.format": log_format,
-            "node.allow_network_fs": allow_network_fs or None,
-        },
-    )
+    effective = load_config(config, flags=flag_values(context.params))
     configure_logs(effective.log.level, effective.log.format)
     from primedht import daemon
 

@@ -72,7 +72,10 @@ class DhtConfig:
                 1 <= self.replication_factor <= k,
                 f"replication_factor is {self.replication_factor}; it must be 1 to k_bucket_size ({k})",
             ),
-            (self.resiliency >= 1, f"resiliency is {self.resiliency}; it must be at least 1"),
+            (
+                1 <= self.resiliency <= k,
+                f"resiliency is {self.resiliency}; it must be 1 to k_bucket_size ({k})",
+            ),
             (
                 1 <= self.disjoint_paths <= self.alpha,
                 f"disjoint_paths is {self.disjoint_paths}; it must be 1 to alpha ({self.alpha})",
