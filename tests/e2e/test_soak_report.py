@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import pytest
 from report import Report, percentile, write_report
 
 
@@ -25,6 +26,13 @@ def test_a_run_of_one_scenario_keeps_the_others_of_the_same_commit(tmp_path: Pat
         if scenario == "b":
             assert set(json.loads(written.read_text("utf-8"))["scenarios"]) == {"a", "b"}
     assert set(json.loads(written.read_text("utf-8"))["scenarios"]) == {"c"}
+
+
+def test_a_machine_without_git_gets_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    report = Report()
+    report.add("a", figure=1)
+    assert "| commit | unknown |" in write_report(report, tmp_path, command="make soak").read_text("utf-8")
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import platform
+import shutil
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -98,6 +99,9 @@ def _rounded(value: Value) -> Value:
 
 
 def _commit() -> str:
+    if shutil.which("git") is None:
+        return "unknown"
+
     def git(*arguments: str) -> str:
         done = subprocess.run(
             ["git", "--no-optional-locks", "-C", str(_REPOSITORY), *arguments],
