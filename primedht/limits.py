@@ -89,6 +89,9 @@ CONFIG_BYTES_MAX = 1 << 20  # ours: a configuration file is some KiB
 DATA_DIR_FREE_BYTES_MIN = 1 << 20  # ours: LMDB maps its lock file; without room for it the kernel kills us
 
 # --- signed records and keys ------------------------------------------------------------------------
+IPNS_LIFETIME_S = 48 * 3600.0  # boxo/ipns, defaults.go, DefaultRecordLifetime
+IPNS_LIFETIME_S_MAX = 365 * 86400.0  # ours: what a name points at can be taken back within a year
+IPNS_TTL_S = 300.0  # boxo/ipns, defaults.go, DefaultRecordTTL
 IPNS_RECORD_BYTES_MAX = 10 << 10  # IPNS record spec, "Record Size Limit"; boxo/ipns, MaxRecordSize
 SIGNED_OVERHEAD_BYTES_MAX = 512  # ours: an envelope around VALUE_BYTES_MAX stays under rust's 65 KiB
 SEQUENCE_MAX = 2**63 - 1  # ours: sequences fit signed 64-bit integers everywhere

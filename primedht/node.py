@@ -32,6 +32,7 @@ from primedht.dht.ports import Ports
 from primedht.errors import (
     InvalidArgument,
     InvalidKey,
+    KeyNotFound,
     NotPermitted,
     PeerNotFound,
     PrimeDhtError,
@@ -45,11 +46,19 @@ from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
 from primedht.logs import quieten_unconfigured
+from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
-from primedht.records.keys import KeyClass, format_key, parse_key_text, parse_prime_key
+from primedht.records.keys import KeyClass, format_key, parse_key_text, peer_of
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
-from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult
+from primedht.results import (
+    DiscoveredPeer,
+    FoundValue,
+    NameRecord,
+    ProvideResult,
+    PublishedName,
+    PutResult,
+)
 from primedht.stores.backends import open_backend
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
@@ -89,6 +98,7 @@ class Node:
         self._backend = backend
         self._clock = SystemClock()
         self._started_at = trio.current_time()
+        self._names = Names(dht, self._signer, self._clock)
         dht.values.renew = self._renew
 
     # --- what is there -----------------------------------------------------------------------------
@@ -209,6 +219,39 @@ class Node:
             return await self.get_record(wanted[index], timeout=timeout)
 
         return await _each(wanted, one)
+
+    # --- names ---------------------------------------------------------------------------------------
+
+    async def publish_name(
+        self,
+        value: str,
+        *,
+        key: str | None = None,
+        lifetime: Duration = limits.IPNS_LIFETIME_S,
+        once: bool = False,
+        timeout: Duration = 60,
+    ) -> PublishedName:
+        """Point an IPNS name at a content path (or CID), and keep it alive until it is published `once`.
+
+        Args:
+            key: the name of a key in the keystore; None is this node's own.
+            lifetime: how long the signature holds; it is renewed in time while this node runs.
+            once: do not keep it alive, nor what was published before.
+        Raises:
+            InvalidArgument, KeyNotFound: nothing was sent.
+            QuorumNotReached: nobody took it.
+        """
+        signer = self._identity if key is None else self._named_key(key)
+        return await self._names.publish(
+            signer, value, lifetime_s=seconds(lifetime), keep=not once, timeout_s=seconds(timeout)
+        )
+
+    async def resolve_name(
+        self, name: PeerId | str, *, quorum: int = 1, timeout: Duration = 60
+    ) -> NameRecord:
+        """Return what an IPNS name points at, one step. Raises as `get_record`."""
+        id = name if isinstance(name, PeerId) else PeerId.from_text(name.removeprefix("/ipns/"))
+        return await self._names.resolve(id, quorum=quorum, timeout_s=seconds(timeout))
 
     # --- providers -----------------------------------------------------------------------------------
 
@@ -340,9 +383,9 @@ class Node:
 
     def _sign(self, key: bytes, content: Content, payload: bytes, ttl_s: float) -> bytes:
         """Return the signed envelope of a new record of `key`."""
-        signer = self._signer(key)
+        owner = peer_of(key)
+        signer = self._signer(owner)
         if signer is None:
-            owner = parse_prime_key(key).owner
             raise NotPermitted(f"only {owner} may write this key, and its private key is not here")
         stored = self.dht.storage.version_floor(key)
         return self._envelope(signer, key, content, payload, ttl_s, stored)
@@ -369,13 +412,19 @@ class Node:
         return sign_envelope(signer, key, envelope)
 
     def _renew(self, valid: ValidRecord, ttl_s: float) -> bytes | None:
-        signer = self._signer(valid.key)
+        if valid.key_class is KeyClass.IPNS:
+            return self._names.renew(valid, ttl_s)
+        signer = self._signer(peer_of(valid.key))
         if signer is None:
             return None
         return self._envelope(signer, valid.key, valid.content, valid.payload, ttl_s, valid.sequence)
 
-    def _signer(self, key: bytes) -> PrivateKey | None:
-        owner = parse_prime_key(key).owner
+    def _named_key(self, name: str) -> PrivateKey:
+        if self._keystore is None:
+            raise KeyNotFound("a node in memory has no keystore")
+        return self._keystore.get(name)
+
+    def _signer(self, owner: PeerId) -> PrivateKey | None:
         if owner == self.peer_id:
             return self._identity
         named = {} if self._keystore is None else self._keystore.list()

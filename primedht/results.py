@@ -96,6 +96,31 @@ class FoundValue:
 
 
 @dataclass(frozen=True, slots=True)
+class NameRecord:
+    """What an IPNS name points at.
+
+    name: the peer id of the key that signed it. value: a content path, such as `/ipfs/bafy...`.
+    expires_unix_s: when the signature ends; ttl_s: how long readers may keep the answer.
+    sources: peers that returned this very record, this node included.
+    """
+
+    name: PeerId
+    value: str
+    sequence: int
+    expires_unix_s: float
+    ttl_s: float
+    sources: tuple[PeerId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedName:
+    """A name's new record, and who holds it."""
+
+    record: NameRecord
+    put: PutResult
+
+
+@dataclass(frozen=True, slots=True)
 class ProvideResult:
     """Who took a provider record of ours (ADD_PROVIDER has no reply: `told` peers received it)."""
 

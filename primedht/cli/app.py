@@ -35,13 +35,14 @@ COMMANDS = {
     "provide": Entry("providers", "Content", "Announce that this node has the content."),
     "stop-providing": Entry("providers", "Content", "Announce the content no longer."),
     "find-providers": Entry("providers", "Content", "Print peers that have the content."),
+    "name": Entry("names", "Content", "Signed names that point at content: /ipns."),
     "find-peer": Entry("peers", "Peers", "Print a peer's addresses, one a line."),
     "closest-peers": Entry("peers", "Peers", "Print the reachable peers closest to a key, nearest first."),
     "peers": Entry("peers", "Peers", "List the known peers and how each was found."),
     "connect": Entry("peers", "Peers", "Connect to a peer."),
     "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-GROUPS = ("config", "key")
+GROUPS = ("config", "key", "name")
 """Those that have commands of their own."""
 
 

@@ -19,7 +19,7 @@ from primedht.units import parse_duration
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from primedht.client import Client
+    from primedht.client import Client, PeerAddrs
     from primedht.ids import PeerId
     from primedht.results import PutResult, Refusal
 
@@ -82,6 +82,18 @@ def timeout_s(text: str) -> float:
 def print_json(value: Any) -> None:
     """Print one line of JSON."""
     print(json.dumps(value, ensure_ascii=False, separators=(", ", ": ")))
+
+
+def print_result(value: Any, *lines: object, as_json: bool) -> None:
+    """Print what a command found out: `value` for machines, or else `lines` for people."""
+    if as_json:
+        print_json(value)
+    elif lines:
+        print(*lines, sep="\n", flush=True)
+
+
+def peer_json(peer: PeerAddrs) -> dict[str, Any]:
+    return {"peer": str(peer.id), "addrs": list(peer.addrs)}
 
 
 def print_wide(shown: RenderableType) -> None:

@@ -66,10 +66,12 @@ def show_id(
 ) -> None:
     """Print the node's peer id and addresses."""
     identity = common.client(control, data_dir).identify()
-    if as_json:
-        common.print_json({"peer_id": str(identity.id), "addrs": list(identity.addrs)})
-    else:
-        print(identity.id, *(f"{addr}/p2p/{identity.id}" for addr in identity.addrs), sep="\n")
+    common.print_result(
+        {"peer_id": str(identity.id), "addrs": list(identity.addrs)},
+        identity.id,
+        *(f"{addr}/p2p/{identity.id}" for addr in identity.addrs),
+        as_json=as_json,
+    )
 
 
 @app.command(epilog="Example: primedht status --json")
@@ -101,9 +103,10 @@ def drain(
     """
     limit_s = common.timeout_s(timeout)
     result = common.client(control, data_dir).drain(timeout=limit_s)
-    if as_json:
-        common.print_json({"handed_over": result.handed_over, "left_over": result.left_over})
-    else:
-        print(f"handed over {result.handed_over} records, {result.left_over} left over")
+    common.print_result(
+        {"handed_over": result.handed_over, "left_over": result.left_over},
+        f"handed over {result.handed_over} records, {result.left_over} left over",
+        as_json=as_json,
+    )
     if result.left_over:
         raise typer.Exit(exits.PARTIAL)

@@ -61,10 +61,7 @@ def connect(
     """Connect to a peer."""
     limit_s = common.timeout_s(timeout)
     peer = common.client(control, data_dir).connect(addr, timeout=limit_s)
-    if as_json:
-        common.print_json({"peer": str(peer.id), "addrs": list(peer.addrs)})
-    else:
-        print(f"connected to {peer.id}")
+    common.print_result(common.peer_json(peer), f"connected to {peer.id}", as_json=as_json)
 
 
 @app.command(epilog="Example: primedht ping 12D3KooW... --count 3")
@@ -83,10 +80,11 @@ def ping(
         if number:
             time.sleep(1.0)
         round_trip_s = daemon.ping(wanted, timeout=limit_s)
-        if as_json:
-            common.print_json({"peer": peer, "round_trip_s": round_trip_s})
-        else:
-            print(f"{peer}: {round_trip_s * 1000:.1f} ms", flush=True)
+        common.print_result(
+            {"peer": peer, "round_trip_s": round_trip_s},
+            f"{peer}: {round_trip_s * 1000:.1f} ms",
+            as_json=as_json,
+        )
 
 
 @app.command("find-peer", epilog="Example: primedht find-peer 12D3KooW...")
@@ -100,10 +98,9 @@ def find_peer(
     """Print a peer's addresses, one a line."""
     wanted, limit_s = PeerId.from_text(peer), common.timeout_s(timeout)
     found = common.client(control, data_dir).find_peer(wanted, timeout=limit_s)
-    if as_json:
-        common.print_json({"peer": str(found.id), "addrs": list(found.addrs)})
-    else:
-        print(*(f"{addr}/p2p/{found.id}" for addr in found.addrs), sep="\n")
+    common.print_result(
+        common.peer_json(found), *(f"{addr}/p2p/{found.id}" for addr in found.addrs), as_json=as_json
+    )
 
 
 @app.command("closest-peers", epilog="Example: primedht closest-peers greeting")
@@ -117,8 +114,4 @@ def closest_peers(
     """Print the reachable peers closest to a key, nearest first."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
     found = common.client(control, data_dir).closest_peers(wire_key, timeout=limit_s)
-    if as_json:
-        common.print_json([{"peer": str(peer.id), "addrs": list(peer.addrs)} for peer in found])
-    else:
-        for peer in found:
-            print(peer.id)
+    common.print_result([*map(common.peer_json, found)], *(peer.id for peer in found), as_json=as_json)

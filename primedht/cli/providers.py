@@ -28,16 +28,15 @@ def provide(
     """
     content, limit_s = parse_cid(cid), common.timeout_s(timeout)
     result = common.client(control, data_dir).provide(content, timeout=limit_s)
-    if as_json:
-        common.print_json(
-            {
-                "cid": cid,
-                "told": common.peer_texts(result.told),
-                "failed": common.refusals_json(result.failed),
-            }
-        )
-    else:
-        print(f"announced to {len(result.told)} peers" if result.told else "announced (no other peer yet)")
+    common.print_result(
+        {
+            "cid": cid,
+            "told": common.peer_texts(result.told),
+            "failed": common.refusals_json(result.failed),
+        },
+        f"announced to {_peers(len(result.told))}" if result.told else "announced (no other peer yet)",
+        as_json=as_json,
+    )
 
 
 @app.command("stop-providing", epilog="Example: primedht stop-providing bafkrei...")
@@ -53,10 +52,11 @@ def stop_providing(
     """
     content = parse_cid(cid)
     was_provided = common.client(control, data_dir).stop_providing(content)
-    if as_json:
-        common.print_json({"cid": cid, "was_provided": was_provided})
-    else:
-        print("no longer announced" if was_provided else "was not announced")
+    common.print_result(
+        {"cid": cid, "was_provided": was_provided},
+        "no longer announced" if was_provided else "was not announced",
+        as_json=as_json,
+    )
 
 
 @app.command("find-providers", epilog="Example: primedht find-providers bafkrei...")
@@ -77,9 +77,10 @@ def find_providers(
     any_found = False
     for peer in daemon.find_providers(content, limit=limit, timeout=limit_s):
         any_found = True
-        if as_json:
-            common.print_json({"peer": str(peer.id), "addrs": list(peer.addrs)})
-        else:
-            print(peer.id, *peer.addrs, sep="  ", flush=True)
+        common.print_result(common.peer_json(peer), "  ".join((str(peer.id), *peer.addrs)), as_json=as_json)
     if not any_found:
         raise typer.Exit(exits.NOT_FOUND)
+
+
+def _peers(count: int) -> str:
+    return f"{count} peer" if count == 1 else f"{count} peers"

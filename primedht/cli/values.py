@@ -48,10 +48,7 @@ def put(
     limit_s = common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
     result = daemon.put(wire_key, data, ttl=ttl_s, min_holders=min_holders, once=once, timeout=limit_s)
-    if as_json:
-        common.print_json(common.put_json(result))
-    else:
-        print(f"stored on {common.holders_text(result)}")
+    common.print_result(common.put_json(result), f"stored on {common.holders_text(result)}", as_json=as_json)
 
 
 @app.command(epilog="Example: primedht get greeting -o greeting.txt")
@@ -86,10 +83,7 @@ def delete(
     """Delete a value everywhere, and stop keeping it alive."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
     result = common.client(control, data_dir).delete(wire_key, timeout=limit_s)
-    if as_json:
-        common.print_json(common.put_json(result))
-    else:
-        print(f"deleted on {common.holders_text(result)}")
+    common.print_result(common.put_json(result), f"deleted on {common.holders_text(result)}", as_json=as_json)
 
 
 def found_json(found: FoundValue, *, with_value: bool = True) -> dict[str, Any]:

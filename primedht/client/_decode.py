@@ -12,7 +12,9 @@ from primedht.results import (
     AskOutcome,
     DiscoveredPeer,
     FoundValue,
+    NameRecord,
     ProvideResult,
+    PublishedName,
     PutResult,
     Refusal,
     Trace,
@@ -29,7 +31,7 @@ def put_result(message: pb.PutResult) -> PutResult:
         degraded=message.degraded,
         sequence=message.sequence if message.HasField("sequence") else None,
         expires_unix_s=message.expires_unix_s,
-        trace=_trace(message.trace) if message.HasField("trace") else None,
+        trace=trace(message.trace) if message.HasField("trace") else None,
     )
 
 
@@ -43,7 +45,7 @@ def found_value(message: pb.FoundValue) -> FoundValue:
         sequence=message.sequence if message.HasField("sequence") else None,
         writer_unix_ms=message.writer_unix_ms if message.HasField("writer_unix_ms") else None,
         expires_unix_s=message.expires_unix_s if message.HasField("expires_unix_s") else None,
-        trace=_trace(message.trace) if message.HasField("trace") else None,
+        trace=trace(message.trace) if message.HasField("trace") else None,
     )
 
 
@@ -52,8 +54,23 @@ def provide_result(message: pb.ProvideResult) -> ProvideResult:
         multihash=message.multihash,
         told=_peers(message.told),
         failed=_refusals(message.failed),
-        trace=_trace(message.trace) if message.HasField("trace") else None,
+        trace=trace(message.trace) if message.HasField("trace") else None,
     )
+
+
+def name_record(message: pb.NameRecord) -> NameRecord:
+    return NameRecord(
+        name=PeerId(message.name),
+        value=message.value,
+        sequence=message.sequence,
+        expires_unix_s=message.expires_unix_s,
+        ttl_s=message.ttl_s,
+        sources=_peers(message.sources),
+    )
+
+
+def published_name(message: pb.PublishedName) -> PublishedName:
+    return PublishedName(name_record(message.record), put_result(message.put))
 
 
 def discovered_peer(message: pb.DiscoveredPeer) -> DiscoveredPeer:
@@ -68,7 +85,7 @@ def discovered_peer(message: pb.DiscoveredPeer) -> DiscoveredPeer:
 def error(message: pb.ErrorResponse) -> errors.PrimeDhtError:
     """Return the daemon's error as the exception of its code, with the trace of its lookup if there."""
     failure = _failure(message)
-    return failure.with_trace(_trace(message.trace)) if message.HasField("trace") else failure
+    return failure.with_trace(trace(message.trace)) if message.HasField("trace") else failure
 
 
 def _failure(message: pb.ErrorResponse) -> errors.PrimeDhtError:
@@ -101,7 +118,7 @@ def _refusals(messages: object) -> tuple[Refusal, ...]:
     return tuple(Refusal(PeerId(each.peer), each.code) for each in cast("list[pb.Refusal]", messages))
 
 
-def _trace(message: pb.Trace) -> Trace:
+def trace(message: pb.Trace) -> Trace:
     return Trace(
         target=message.target,
         asked=tuple(

@@ -17,9 +17,17 @@ from google.protobuf.message import DecodeError
 from primedht import errors
 from primedht.client import _decode
 from primedht.ids import PeerId
-from primedht.limits import CONTROL_TIMEOUT_S, VALUE_BYTES_MAX
+from primedht.limits import CONTROL_TIMEOUT_S, IPNS_LIFETIME_S, VALUE_BYTES_MAX
 from primedht.pb import p2pd_pb2 as pb
-from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult
+from primedht.results import (
+    DiscoveredPeer,
+    FoundValue,
+    NameRecord,
+    ProvideResult,
+    PublishedName,
+    PutResult,
+    Trace,
+)
 from primedht.wire import addrs
 from primedht.wire.frames import encode_frame
 
@@ -229,6 +237,43 @@ def find_peer(peer: PeerId | bytes | str, *, timeout: Duration = CONTROL_TIMEOUT
 
 def closest_peers(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[PeerAddrs]:
     return _prime("closest_peers", pb.ClosestPeersRequest(key=key_bytes(key)), _peers, timeout)
+
+
+def publish_name(
+    value: str,
+    *,
+    key: str | None = None,
+    lifetime: Duration = IPNS_LIFETIME_S,
+    once: bool = False,
+    timeout: Duration = CONTROL_TIMEOUT_S,
+) -> Call[PublishedName]:
+    return _prime(
+        "publish_name",
+        pb.PublishNameRequest(value=value, key=key, lifetime_s=seconds(lifetime), once=once),
+        lambda prime: (_decode.published_name(prime.published_name),),
+        timeout,
+    )
+
+
+def resolve_name(
+    name: PeerId | bytes | str, *, quorum: int = 1, timeout: Duration = CONTROL_TIMEOUT_S
+) -> Call[NameRecord]:
+    id = peer_id(name.removeprefix("/ipns/") if isinstance(name, str) else name)
+    return _prime(
+        "resolve_name",
+        pb.ResolveNameRequest(name=id, quorum=_count(quorum, "quorum")),
+        lambda prime: (_decode.name_record(prime.name),),
+        timeout,
+    )
+
+
+def trace_lookup(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[Trace]:
+    return _prime(
+        "trace_lookup",
+        pb.TraceLookupRequest(key=key_bytes(key)),
+        lambda prime: (_decode.trace(prime.trace),),
+        timeout,
+    )
 
 
 def discovered_peers() -> Call[DiscoveredPeer]:

@@ -27,8 +27,16 @@ from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
 from primedht.ids import PeerId
-from primedht.limits import CONTROL_RESPONSE_BYTES_MAX
-from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult
+from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, IPNS_LIFETIME_S
+from primedht.results import (
+    DiscoveredPeer,
+    FoundValue,
+    NameRecord,
+    ProvideResult,
+    PublishedName,
+    PutResult,
+    Trace,
+)
 from primedht.wire.frames import FrameReader
 
 T = TypeVar("T")
@@ -126,6 +134,33 @@ class Client:
     def closest_peers(self, key: bytes | str, *, timeout: Duration = 60) -> list[PeerAddrs]:
         """Return the k reachable peers closest to `key`, nearest first."""
         return list(self._each(_ops.closest_peers(key, timeout=timeout)))
+
+    def publish_name(
+        self,
+        value: str,
+        *,
+        key: str | None = None,
+        lifetime: Duration = IPNS_LIFETIME_S,
+        once: bool = False,
+        timeout: Duration = 60,
+    ) -> PublishedName:
+        """Point an IPNS name at a content path or CID, and keep it alive.
+
+        key: the name of a key in the daemon's keystore; None is its own. lifetime: of the signature.
+        once: do not keep it alive.
+        """
+        call = _ops.publish_name(value, key=key, lifetime=lifetime, once=once, timeout=timeout)
+        return self._one(call)
+
+    def resolve_name(
+        self, name: PeerId | bytes | str, *, quorum: int = 1, timeout: Duration = 60
+    ) -> NameRecord:
+        """Return what an IPNS name points at, one step. Raises `ValueNotFound`."""
+        return self._one(_ops.resolve_name(name, quorum=quorum, timeout=timeout))
+
+    def trace_lookup(self, key: bytes | str, *, timeout: Duration = 60) -> Trace:
+        """Look the peers closest to `key` up, and return how that went."""
+        return self._one(_ops.trace_lookup(key, timeout=timeout))
 
     def peers(self) -> list[DiscoveredPeer]:
         """Return the peers that the node knows, and how it came to know each."""

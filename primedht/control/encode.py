@@ -7,7 +7,16 @@ from collections.abc import Iterable
 from primedht.errors import PrimeDhtError, QuorumNotReached
 from primedht.ids import PeerId
 from primedht.pb import p2pd_pb2 as pb
-from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult, Refusal, Trace
+from primedht.results import (
+    DiscoveredPeer,
+    FoundValue,
+    NameRecord,
+    ProvideResult,
+    PublishedName,
+    PutResult,
+    Refusal,
+    Trace,
+)
 
 
 def error(
@@ -16,7 +25,7 @@ def error(
     """`message` replaces the error's own text where clients of p2pd look for a certain one."""
     out = pb.ErrorResponse(msg=message or str(failure) or failure.code, code=failure.code)
     if want_trace and failure.trace is not None:
-        out.trace.CopyFrom(_trace(failure.trace))
+        out.trace.CopyFrom(trace(failure.trace))
     if isinstance(failure, QuorumNotReached):
         out.found, out.wanted = failure.found, failure.wanted
         if failure.best is not None:
@@ -40,7 +49,7 @@ def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
         degraded=result.degraded,
         sequence=result.sequence,
         expires_unix_s=result.expires_unix_s,
-        trace=_trace(result.trace) if want_trace and result.trace else None,
+        trace=trace(result.trace) if want_trace and result.trace else None,
     )
 
 
@@ -54,7 +63,7 @@ def found_value(found: FoundValue, *, want_trace: bool) -> pb.FoundValue:
         sequence=found.sequence,
         writer_unix_ms=found.writer_unix_ms,
         expires_unix_s=found.expires_unix_s,
-        trace=_trace(found.trace) if want_trace and found.trace else None,
+        trace=trace(found.trace) if want_trace and found.trace else None,
     )
 
 
@@ -63,7 +72,24 @@ def provide_result(result: ProvideResult, *, want_trace: bool) -> pb.ProvideResu
         multihash=result.multihash,
         told=[bytes(peer) for peer in result.told],
         failed=_refusals(result.failed),
-        trace=_trace(result.trace) if want_trace and result.trace else None,
+        trace=trace(result.trace) if want_trace and result.trace else None,
+    )
+
+
+def name_record(record: NameRecord) -> pb.NameRecord:
+    return pb.NameRecord(
+        name=bytes(record.name),
+        value=record.value,
+        sequence=record.sequence,
+        expires_unix_s=record.expires_unix_s,
+        ttl_s=record.ttl_s,
+        sources=[bytes(peer) for peer in record.sources],
+    )
+
+
+def published_name(published: PublishedName, *, want_trace: bool) -> pb.PublishedName:
+    return pb.PublishedName(
+        record=name_record(published.record), put=put_result(published.put, want_trace=want_trace)
     )
 
 
@@ -86,9 +112,9 @@ def _refusals(refusals: Iterable[Refusal]) -> list[pb.Refusal]:
     return [pb.Refusal(peer=bytes(each.peer), code=each.code) for each in refusals]
 
 
-def _trace(trace: Trace) -> pb.Trace:
+def trace(made: Trace) -> pb.Trace:
     return pb.Trace(
-        target=trace.target,
+        target=made.target,
         asked=[
             pb.Asked(
                 peer=bytes(ask.peer),
@@ -100,8 +126,8 @@ def _trace(trace: Trace) -> pb.Trace:
                 has_value=ask.has_value,
                 heard_from=None if ask.heard_from is None else bytes(ask.heard_from),
             )
-            for ask in trace.asked
+            for ask in made.asked
         ],
-        stopped=trace.stopped,
-        took_s=trace.took_s,
+        stopped=made.stopped,
+        took_s=made.took_s,
     )

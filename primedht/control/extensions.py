@@ -142,6 +142,31 @@ async def _each(op: _Operation, count: int, answer_one: Callable[[int], Awaitabl
     await op.done()
 
 
+async def _publish_name(op: _Operation) -> None:
+    wanted = op.request.publish_name
+    published = await op.node.publish_name(
+        wanted.value,
+        key=wanted.key or None,
+        lifetime=wanted.lifetime_s if wanted.HasField("lifetime_s") else limits.IPNS_LIFETIME_S,
+        once=wanted.once,
+        timeout=op.timeout_s,
+    )
+    await op.send(pb.PrimeResponse(published_name=encode.published_name(published, want_trace=op.want_trace)))
+
+
+async def _resolve_name(op: _Operation) -> None:
+    wanted = op.request.resolve_name
+    record = await op.node.resolve_name(
+        PeerId(wanted.name), quorum=max(1, wanted.quorum), timeout=op.timeout_s
+    )
+    await op.send(pb.PrimeResponse(name=encode.name_record(record)))
+
+
+async def _trace_lookup(op: _Operation) -> None:
+    found = await op.node.dht.closest_peers(op.request.trace_lookup.key, timeout_s=op.timeout_s)
+    await op.send(pb.PrimeResponse(trace=encode.trace(found.trace)))
+
+
 async def _provide(op: _Operation) -> None:
     result = await op.node.provide(op.request.provide.cid, timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(provided=encode.provide_result(result, want_trace=op.want_trace)))
@@ -217,6 +242,9 @@ _OPERATIONS: dict[str, Callable[[_Operation], Awaitable[None]]] = {
     "ping": _ping,
     "status": _status,
     "drain": _drain,
+    "publish_name": _publish_name,
+    "resolve_name": _resolve_name,
+    "trace_lookup": _trace_lookup,
 }
 
 
@@ -229,5 +257,5 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
         "delete": (request.delete.key,),
         "put_many": tuple(item.key for item in request.put_many.items),
     }.get(name, ())
-    if name == "drain" or any(key.startswith(_SIGNED_PREFIX) for key in keys):
+    if name in ("drain", "publish_name") or any(key.startswith(_SIGNED_PREFIX) for key in keys):
         raise NotPermitted("refused over TCP; use the Unix socket, or set control.tcp_trusted")

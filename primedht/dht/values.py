@@ -242,7 +242,7 @@ class Values:
             if found.dated:
                 valid = found.valid  # others put the same again: holders take no earlier time
         now = self._clock.unix_now()
-        if valid.key_class is KeyClass.PRIME:
+        if valid.key_class in (KeyClass.PRIME, KeyClass.IPNS):
             signed = self.renew(valid, stored.ttl_s)
             if signed is not None:
                 record = Record(key, signed)

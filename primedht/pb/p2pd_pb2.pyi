@@ -257,7 +257,7 @@ class PSResponse(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., peerIDs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PrimeRequest(_message.Message):
-    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain")
+    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "publish_name", "resolve_name", "trace_lookup")
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     WANT_TRACE_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
@@ -275,6 +275,9 @@ class PrimeRequest(_message.Message):
     PING_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     DRAIN_FIELD_NUMBER: _ClassVar[int]
+    PUBLISH_NAME_FIELD_NUMBER: _ClassVar[int]
+    RESOLVE_NAME_FIELD_NUMBER: _ClassVar[int]
+    TRACE_LOOKUP_FIELD_NUMBER: _ClassVar[int]
     timeout_s: float
     want_trace: bool
     put: PutRequest
@@ -292,10 +295,13 @@ class PrimeRequest(_message.Message):
     ping: PingRequest
     status: StatusRequest
     drain: DrainRequest
-    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ...) -> None: ...
+    publish_name: PublishNameRequest
+    resolve_name: ResolveNameRequest
+    trace_lookup: TraceLookupRequest
+    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ...) -> None: ...
 
 class PrimeResponse(_message.Message):
-    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done")
+    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "published_name", "name", "trace")
     MORE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -309,6 +315,9 @@ class PrimeResponse(_message.Message):
     DRAINED_FIELD_NUMBER: _ClassVar[int]
     PEERS_FIELD_NUMBER: _ClassVar[int]
     DONE_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_NAME_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TRACE_FIELD_NUMBER: _ClassVar[int]
     more: bool
     index: int
     failed: ErrorResponse
@@ -322,7 +331,10 @@ class PrimeResponse(_message.Message):
     drained: DrainResult
     peers: PeerList
     done: Done
-    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ...) -> None: ...
+    published_name: PublishedName
+    name: NameRecord
+    trace: Trace
+    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -426,6 +438,32 @@ class DrainRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class PublishNameRequest(_message.Message):
+    __slots__ = ("value", "key", "lifetime_s", "once")
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    LIFETIME_S_FIELD_NUMBER: _ClassVar[int]
+    ONCE_FIELD_NUMBER: _ClassVar[int]
+    value: str
+    key: str
+    lifetime_s: float
+    once: bool
+    def __init__(self, value: _Optional[str] = ..., key: _Optional[str] = ..., lifetime_s: _Optional[float] = ..., once: bool = ...) -> None: ...
+
+class ResolveNameRequest(_message.Message):
+    __slots__ = ("name", "quorum")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    QUORUM_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    quorum: int
+    def __init__(self, name: _Optional[bytes] = ..., quorum: _Optional[int] = ...) -> None: ...
+
+class TraceLookupRequest(_message.Message):
+    __slots__ = ("key",)
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    key: bytes
+    def __init__(self, key: _Optional[bytes] = ...) -> None: ...
+
 class Asked(_message.Message):
     __slots__ = ("peer", "hop", "started_s", "took_s", "outcome", "closer", "has_value", "heard_from")
     PEER_FIELD_NUMBER: _ClassVar[int]
@@ -509,6 +547,30 @@ class FoundValue(_message.Message):
     trace: Trace
     payload: bytes
     def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., authenticated: bool = ..., sources: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ..., writer_unix_ms: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
+
+class NameRecord(_message.Message):
+    __slots__ = ("name", "value", "sequence", "expires_unix_s", "ttl_s", "sources")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    SOURCES_FIELD_NUMBER: _ClassVar[int]
+    name: bytes
+    value: str
+    sequence: int
+    expires_unix_s: float
+    ttl_s: float
+    sources: _containers.RepeatedScalarFieldContainer[bytes]
+    def __init__(self, name: _Optional[bytes] = ..., value: _Optional[str] = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., ttl_s: _Optional[float] = ..., sources: _Optional[_Iterable[bytes]] = ...) -> None: ...
+
+class PublishedName(_message.Message):
+    __slots__ = ("record", "put")
+    RECORD_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    record: NameRecord
+    put: PutResult
+    def __init__(self, record: _Optional[_Union[NameRecord, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ...) -> None: ...
 
 class ProvideResult(_message.Message):
     __slots__ = ("multihash", "told", "failed", "trace")

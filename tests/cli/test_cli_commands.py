@@ -197,7 +197,7 @@ def test_a_malformed_line_is_named(control: str, line: str) -> None:
 
 
 def test_content(control: str) -> None:
-    assert text_of(control, "provide", CID) == "announced to 1 peers\n"
+    assert text_of(control, "provide", CID) == "announced to 1 peer\n"
     assert json_of(control, "provide", CID)["told"] == [str(peer(1))]
     assert text_of(control, "find-providers", CID, "--limit", "2").splitlines() == [
         f"{peer(1)}  {ADDR}",
@@ -209,6 +209,24 @@ def test_content(control: str) -> None:
     assert text_of(control, "stop-providing", CID) == "no longer announced\n"
     assert json_of(control, "stop-providing", CID) == {"cid": CID, "was_provided": False}
     assert call(control, "find-providers", CID).returncode == 3
+
+
+def test_names(control: str) -> None:
+    assert call(control, "name", "resolve", peer(0)).returncode == 3
+    shown = text_of(control, "name", "publish", f"/ipfs/{CID}", "--lifetime", "1h").splitlines()
+    assert shown[0] == f"/ipns/{peer(0)} -> /ipfs/{CID}"
+    assert shown[1].startswith("sequence 5, good for ")
+    assert shown[1].endswith(", stored on 2 of 3 (1 refused: peer_timeout)")
+    published = json_of(control, "name", "publish", f"/ipfs/{CID}", "--once")
+    assert published["put"]["degraded"] is True
+    for name in (f"/ipns/{peer(0)}", peer(0)):
+        assert text_of(control, "name", "resolve", name) == f"/ipfs/{CID}\n"
+    assert json_of(control, "name", "resolve", peer(0)) == {
+        "name": str(peer(0)), "value": f"/ipfs/{CID}", "sequence": 5, "expires_unix_s": 1e10,
+        "ttl_s": 300.0, "sources": [str(peer(1))],
+    }  # fmt: skip
+    result = call(control, "name", "publish", CID, "--key", "absent")
+    assert (result.returncode, one_line_error(result)[:22]) == (3, "error [key_not_found]:")
 
 
 def test_peers(control: str) -> None:

@@ -23,10 +23,12 @@ from ours import (
 )
 from peers import Peer, until
 
+from primedht.clock import SystemClock
 from primedht.errors import QuorumNotReached, StaleRecord
 from primedht.keys import PrivateKey
+from primedht.names import Names
 from primedht.records.ipns import make_ipns_record, parse_ipns_record
-from primedht.records.keys import ipns_key
+from primedht.records.keys import ipns_key, peer_of
 
 pytestmark = [
     pytest.mark.interop,
@@ -249,3 +251,34 @@ async def test_value_that_we_delete_is_gone_for_us_though_go_keeps_it() -> None:
             assert (await node.call("get", key=b"/test/k"))["value"] is None
         assert (await go.call("local_record", key=b"/test/k"))["value"] == b"value"
         assert (await js.call("local_record", key=b"/test/k"))["value"] == b""
+
+
+async def test_a_name_that_we_publish_go_and_js_resolve_and_the_reverse() -> None:
+    """Signed by the node and by it again; then numbered on from what the others hold."""
+    async with open_ours(prefix=IPFS) as ours, open_any("go", prefix=IPFS) as go:
+        async with open_any("js", prefix=IPFS) as js:
+            for peer in (go, js):
+                await join(peer, ours)
+            key = ipns_key(ours.node.peer_id)
+            for sequence, path in enumerate(("/ipfs/bafkqaaa", "/ipfs/bafkqabtimvwgy3yk")):
+                published = await ours.node.publish_name(path, lifetime=3600)
+                assert (published.record.sequence, published.put.refused) == (sequence, ())
+                for peer in (go, js):
+                    record = (await peer.call("get", key=key))["value"]
+                    assert parse_ipns_record(record).value == path.encode()
+
+            for peer in (go, js):
+                made = await peer.call("make_ipns", value=PATH, seq=7, lifetime_s=3600)
+                await peer.call("put", key=made["key"], value=made["record"])
+                resolved = await ours.node.resolve_name(peer_of(made["key"]), quorum=2)
+                assert (resolved.value, resolved.sequence) == (PATH.decode(), 7)
+
+        async with open_ours(prefix=IPFS) as elsewhere:  # as after the loss of a data directory
+            await join(elsewhere, go)
+            names = Names(elsewhere.node.dht, lambda owner: None, SystemClock())
+            moved = await names.publish(
+                ours.node._identity, "/ipfs/bafkqaaa", lifetime_s=60, keep=False, timeout_s=30
+            )
+            assert moved.record.sequence == 2
+            record = (await go.call("get", key=key))["value"]
+            assert parse_ipns_record(record).sequence == 2

@@ -10,14 +10,24 @@ from fake_host import FakeHost
 
 from primedht.cids import multihash_of
 from primedht.dht.config import seconds
-from primedht.errors import InvalidKey, PeerNotFound, PeerUnreachable, QuorumNotReached, ValueNotFound
+from primedht.dht.lookup import LookupResult
+from primedht.errors import (
+    InvalidKey,
+    KeyNotFound,
+    PeerNotFound,
+    PeerUnreachable,
+    QuorumNotReached,
+    ValueNotFound,
+)
 from primedht.ids import PeerId
 from primedht.kad.messages import PeerInfo
 from primedht.results import (
     Asked,
     DiscoveredPeer,
     FoundValue,
+    NameRecord,
     ProvideResult,
+    PublishedName,
     PutResult,
     Refusal,
     Trace,
@@ -39,6 +49,7 @@ class FakeNode:
         self.addrs = [f"/ip4/127.0.0.1/tcp/4101/p2p/{self.peer_id}"]
         self.values: dict[bytes, bytes] = {}
         self.provided: set[bytes] = set()
+        self.names: dict[PeerId, NameRecord] = {}
         self.connected = [PeerInfo(peer(1), (ADDR, ADDR))]
         self.calls: list[tuple[str, dict[str, object]]] = []
         self.slow_key_reached = trio.Event()
@@ -47,6 +58,7 @@ class FakeNode:
             put_value=self._put_value,
             get_value=self._get_value,
             search_value=self._search_value,
+            closest_peers=self._closest_peers,
             config=SimpleNamespace(network_id="/test/kad/1.0.0"),
             routing_table={peer(3)},
         )
@@ -93,6 +105,19 @@ class FakeNode:
         result = await self.put(key, b"")
         del self.values[key]
         return result
+
+    async def publish_name(self, value: str, **options: object) -> PublishedName:
+        self.calls.append(("publish_name", {"value": value, **options}))
+        if options["key"] == "absent":
+            raise KeyNotFound("no key is called 'absent'")
+        record = NameRecord(self.peer_id, value, 5, 1e10, 300.0, (peer(1),))
+        self.names[self.peer_id] = record
+        return PublishedName(record, await self.put(b"/ipns/" + self.peer_id, b"record"))
+
+    async def resolve_name(self, name: PeerId, *, quorum: int = 1, timeout: float = 60) -> NameRecord:
+        if name not in self.names:
+            raise ValueNotFound(f"no value of /ipns/{name}")
+        return self.names[name]
 
     async def provide(self, cid: bytes, *, timeout: float = 60) -> ProvideResult:
         self.provided.add(multihash_of(cid))
@@ -147,6 +172,9 @@ class FakeNode:
 
     async def _get_value(self, key: bytes, *, timeout_s: float) -> FoundValue:
         return await self.get_record(key)
+
+    async def _closest_peers(self, key: bytes, *, timeout_s: float) -> LookupResult:
+        return LookupResult((peer(1),), _trace(key))
 
     def _search_value(self, key: bytes, *, timeout_s: float) -> AsyncIterator[FoundValue]:
         async def found() -> AsyncIterator[FoundValue]:
