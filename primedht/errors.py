@@ -87,6 +87,12 @@ class ValueNotFound(LocalError):
     code: ClassVar[str] = "value_not_found"
 
 
+class BlockNotFound(LocalError):
+    """A block that was asked for is not here, and nobody asked had it."""
+
+    code: ClassVar[str] = "block_not_found"
+
+
 class PeerNotFound(LocalError):
     """The lookup ended and no address of the peer is known."""
 
@@ -128,6 +134,18 @@ class StoreCorrupt(LocalError):
     """Stored bytes cannot be what was written."""
 
     code: ClassVar[str] = "store_corrupt"
+
+
+class InvalidDag(LocalError):
+    """Content that is what its CID says and yet no file or directory: its sizes lie, its names escape."""
+
+    code: ClassVar[str] = "invalid_dag"
+
+
+class FileChanged(LocalError):
+    """A file that is referenced in place is no longer what it was; its content is not provided any more."""
+
+    code: ClassVar[str] = "file_changed"
 
 
 class ListenFailed(LocalError):

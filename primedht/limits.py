@@ -32,6 +32,17 @@ PROVIDER_ADDRS_TTL_S = 24 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
 REPROVIDE_INTERVAL_S = 22 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
 PROVIDERS_PER_KEY_MAX = 1000  # ours: bounded by random eviction, never first come
 
+# --- blocks -----------------------------------------------------------------------------------------
+CID_TEXT_CHARS_MAX = 256  # ours: a CIDv1 of the longest multihash takes 170 in base16
+BLOCK_BYTES_MAX = 2 << 20  # IPFS specs, bitswap protocol, "Block Sizes"
+DIRECTORY_NODE_BYTES_MAX = 256 << 10  # IPIP-499: a larger directory becomes a HAMT
+HAMT_FANOUT = 256  # IPIP-499
+FILE_NAME_BYTES_MAX = 255  # Linux, NAME_MAX
+DIRECTORY_DEPTH_MAX = 64  # ours: as deep as a path of PATH_MAX is likely to be
+DIRECTORY_ENTRIES_MAX = 1 << 20  # ours: of one import or export; each takes about 300 bytes of memory
+DAG_DEPTH_MAX = 32  # ours: nodes of 2 links hold 2**32 leaves so deep; HAMTs add 8
+SAFETENSORS_HEADER_BYTES_MAX = 8 << 20  # ours: safetensors takes 100 MB; parsed, that fills memory
+
 # --- stores -----------------------------------------------------------------------------------------
 STORE_KEY_BYTES_MAX = 511  # lmdb: MDB_MAXKEYSIZE as commonly built
 STORE_VALUE_BYTES_MAX = 1 << 20  # ours: records and blocks' metadata are far smaller

@@ -19,6 +19,7 @@ _STATUS = {
     "invalid_key": USAGE,
     "value_not_found": NOT_FOUND,
     "peer_not_found": NOT_FOUND,
+    "block_not_found": NOT_FOUND,
     "key_not_found": NOT_FOUND,
     "no_daemon": NO_DAEMON,
 }
@@ -28,6 +29,9 @@ _ADVICE = {
     "invalid_argument": "see the command's --help",
     "invalid_key": "a key is text, /pk/<peer id>, /ipns/<name> or 0x and hexadecimal digits",
     "value_not_found": "check the key, or wait until its publisher is reachable",
+    "block_not_found": "check the CID, or wait until a provider is reachable",
+    "invalid_dag": "do not trust who gave you this CID",
+    "file_changed": "add the file again",
     "peer_not_found": "check the peer id; a peer is found only while it is connected to the network",
     "value_too_large": "split it, or store a reference to it",
     "quorum_not_reached": "start more nodes, or ask for fewer",

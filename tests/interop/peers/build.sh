@@ -12,6 +12,7 @@ fi
 
 if command -v go >/dev/null; then
     (cd go && go build -p "${BUILD_JOBS:-2}" -mod=readonly -buildvcs=false -trimpath -o ../.build/gopeer .)
+    (cd go && go build -p "${BUILD_JOBS:-2}" -mod=readonly -buildvcs=false -trimpath -o ../.build/boxoadd ./boxoadd)
     echo "go peer: built"
 else
     echo "go peer: no go here" >&2

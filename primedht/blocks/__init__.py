@@ -1,0 +1,1 @@
+"""Blocks: content-addressed storage that IPFS nodes can read."""

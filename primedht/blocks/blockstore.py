@@ -1,0 +1,54 @@
+"""The port that everything reads blocks from and writes them to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from primedht.blocks.block import Block
+from primedht.cids import Cid
+
+
+class Hold(Protocol):
+    """Keeps blocks from garbage collection while an import or a fetch is under way."""
+
+    def add(self, cids: Iterable[Cid]) -> None:
+        """Keep these too, whether they are here yet or not."""
+        ...
+
+
+class Blockstore(Protocol):
+    """Blocks by their multihash: CIDs that differ in version or codec only name the same block.
+
+    All methods raise `StoreUnavailable` or `StoreCorrupt` when the store cannot be used.
+    """
+
+    async def has(self, cid: Cid) -> bool:
+        """Return whether the block is here, by the index alone."""
+        ...
+
+    async def size(self, cid: Cid) -> int | None:
+        """Return the block's size in bytes, or None if it is not here."""
+        ...
+
+    async def get(self, cid: Cid) -> bytes:
+        """Return the block's bytes, hashed and found right.
+
+        Raises `BlockNotFound`, also for one that is here and damaged: it is forgotten, so that it can
+        be fetched again. Raises `FileChanged` where the block was a piece of a file that is not what
+        it was.
+        """
+        ...
+
+    async def put(self, blocks: Sequence[Block], *, hold: Hold | None = None) -> None:
+        """Store `blocks` (duplicates and those that are here are fine), durably once this returns.
+
+        hold: keeps them from then on; without one, and unpinned, they may be collected at any time.
+        Raises `StoreFull` (the quota) or `DiskFull`; none of the blocks counts as stored then.
+        """
+        ...
+
+    def hold(self) -> AbstractContextManager[Hold]:
+        """Return a new hold, which ends with the block."""
+        ...

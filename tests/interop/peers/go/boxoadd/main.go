@@ -1,0 +1,152 @@
+// Prints the CID that boxo, the library under kubo's `ipfs add -r`, gives each path of the command line.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sort"
+
+	"github.com/ipfs/boxo/blockservice"
+	"github.com/ipfs/boxo/blockstore"
+	chunk "github.com/ipfs/boxo/chunker"
+	"github.com/ipfs/boxo/exchange/offline"
+	dag "github.com/ipfs/boxo/ipld/merkledag"
+	"github.com/ipfs/boxo/ipld/unixfs"
+	"github.com/ipfs/boxo/ipld/unixfs/importer/balanced"
+	"github.com/ipfs/boxo/ipld/unixfs/importer/helpers"
+	uio "github.com/ipfs/boxo/ipld/unixfs/io"
+	datastore "github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
+	ipld "github.com/ipfs/go-ipld-format"
+)
+
+// profiles: the two of IPIP-499 as boxo has them, and what `ipfs add --cid-version=1` changes.
+func profiles() map[string]uio.UnixFSProfile {
+	v1 := uio.UnixFS_v0_2015
+	v1.CIDVersion, v1.RawLeaves = 1, true
+	return map[string]uio.UnixFSProfile{
+		"ipfs-v0":        uio.UnixFS_v0_2015,
+		"ipfs-v1":        v1,
+		"unixfs-v1-2025": uio.UnixFS_v1_2025,
+	}
+}
+
+// nodes drops large leaves: they are never read again, and files may be larger than memory.
+type nodes struct{ ipld.DAGService }
+
+func (n nodes) Add(ctx context.Context, node ipld.Node) error {
+	if len(node.Links()) == 0 && len(node.RawData()) > 64<<10 {
+		return nil
+	}
+	return n.DAGService.Add(ctx, node)
+}
+
+func (n nodes) AddMany(ctx context.Context, all []ipld.Node) error {
+	for _, node := range all {
+		if err := n.Add(ctx, node); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type adder struct {
+	ctx     context.Context
+	profile uio.UnixFSProfile
+	nodes   nodes
+}
+
+func (a adder) add(path string) (ipld.Node, error) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case info.Mode()&os.ModeSymlink != 0:
+		return a.symlink(path)
+	case info.IsDir():
+		return a.directory(path)
+	default:
+		file, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		return a.file(file)
+	}
+}
+
+func (a adder) file(from io.Reader) (ipld.Node, error) {
+	params := helpers.DagBuilderParams{
+		Maxlinks:   a.profile.FileDAGWidth,
+		RawLeaves:  a.profile.RawLeaves,
+		CidBuilder: a.profile.CidBuilder(),
+		Dagserv:    a.nodes,
+	}
+	builder, err := params.New(chunk.NewSizeSplitter(from, a.profile.ChunkSize))
+	if err != nil {
+		return nil, err
+	}
+	return balanced.Layout(builder)
+}
+
+func (a adder) symlink(path string) (ipld.Node, error) {
+	target, err := os.Readlink(path)
+	if err != nil {
+		return nil, err
+	}
+	data, err := unixfs.SymlinkData(target)
+	if err != nil {
+		return nil, err
+	}
+	node := dag.NodeWithData(data)
+	return node, node.SetCidBuilder(a.profile.CidBuilder())
+}
+
+func (a adder) directory(path string) (ipld.Node, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	sort.Slice(entries, func(i, j int) bool { return entries[i].Name() < entries[j].Name() })
+	directory, err := uio.NewDirectory(a.nodes, uio.WithCidBuilder(a.profile.CidBuilder()))
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		child, err := a.add(filepath.Join(path, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		if err := directory.AddChild(a.ctx, entry.Name(), child); err != nil {
+			return nil, err
+		}
+	}
+	return directory.GetNode()
+}
+
+func main() {
+	name := flag.String("profile", "unixfs-v1-2025", "ipfs-v0, ipfs-v1 or unixfs-v1-2025")
+	flag.Parse()
+	profile, known := profiles()[*name]
+	if !known {
+		fmt.Fprintln(os.Stderr, "no such profile:", *name)
+		os.Exit(2)
+	}
+	profile.ApplyGlobals()
+	blocks := blockstore.NewBlockstore(dssync.MutexWrap(datastore.NewMapDatastore()))
+	service := dag.NewDAGService(blockservice.New(blocks, offline.Exchange(blocks)))
+	a := adder{context.Background(), profile, nodes{service}}
+	for _, path := range flag.Args() {
+		node, err := a.add(path)
+		if err != nil {
+			fmt.Fprintln(os.Stderr, path, err)
+			os.Exit(1)
+		}
+		fmt.Println(node.Cid())
+	}
+}
