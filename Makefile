@@ -52,8 +52,9 @@ interop: venv
 soak: venv
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
+BENCHMARKS := engine transport dht peers
 bench: venv
-	$(BIN)/python benchmarks/engine.py
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit; done
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

@@ -65,8 +65,12 @@ async def open_peer(
     refresh_s: float = 10,
     lifetime_s: float = 600,
     start_timeout_s: float = 60,
+    options: Sequence[str] = (),
 ) -> AsyncIterator[Peer]:
-    """Run a peer for the block. An exception that leaves the block carries the peer's stderr."""
+    """Run a peer for the block. An exception that leaves the block carries the peer's stderr.
+
+    options: further flags, for what only one kind has.
+    """
     program = [str(HERE / ".build/gopeer")] if kind == "go" else ["node", str(HERE / "js/peer.mjs")]
     command = [
         *program,
@@ -75,6 +79,7 @@ async def open_peer(
         *(f"--validator={name}" for name in validators),
         *([] if seed is None else [f"--seed={seed}"]),
         *(["--tls"] if tls else []),
+        *options,
     ]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -48,8 +48,9 @@ type node struct {
 	protocol protocol.ID
 	emit     event.Emitter // reachability events, the only handle on the DHT's mode
 
-	mu   sync.Mutex
-	held []network.Stream
+	mu    sync.Mutex
+	held  []network.Stream
+	crowd []host.Host
 }
 
 func main() {
@@ -148,6 +149,7 @@ func start(f flags) (*node, error) {
 }
 
 func (n *node) close() {
+	n.disperse()
 	_ = n.dht.Close()
 	_ = n.host.Close()
 }
@@ -191,6 +193,12 @@ type request struct {
 
 	BytesN int `json:"bytes_n"`
 	Chunk  int `json:"chunk"`
+
+	Kind    string  `json:"kind"`
+	Streams int     `json:"streams"`
+	Clients int     `json:"clients"`
+	Fresh   bool    `json:"fresh"`
+	Seconds float64 `json:"seconds"`
 
 	Seq       uint64  `json:"seq"`
 	LifetimeS float64 `json:"lifetime_s"`

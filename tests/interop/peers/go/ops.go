@@ -71,6 +71,13 @@ func (n *node) handle(ctx context.Context, req *request) (reply, error) {
 		return n.publishPublicKey(ctx)
 	case "make_ipns":
 		return n.makeIPNS(req)
+	case "gather":
+		return n.gather(ctx, req)
+	case "disperse":
+		n.disperse()
+		return nil, nil
+	case "dial":
+		return n.dial(ctx, req)
 	}
 
 	// Everything else is about one peer.
@@ -97,6 +104,10 @@ func (n *node) handle(ctx context.Context, req *request) (reply, error) {
 		return n.echo(ctx, id, req)
 	case "sink":
 		return n.sink(ctx, id, req)
+	case "load":
+		return n.load(ctx, id, req)
+	case "bulk":
+		return n.bulk(ctx, id, req)
 	}
 	return nil, fmt.Errorf("unknown op %q", req.Op)
 }

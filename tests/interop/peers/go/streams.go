@@ -20,12 +20,16 @@ import (
 )
 
 const (
-	echoProtocol  = "/test/echo/1.0.0"
-	sinkProtocol  = "/test/sink/1.0.0"
-	frameBytesMax = 16 << 20
+	echoProtocol    = "/test/echo/1.0.0"
+	sinkProtocol    = "/test/sink/1.0.0"
+	discardProtocol = "/test/discard/1.0.0"
+	sourceProtocol  = "/test/source/1.0.0"
+	frameBytesMax   = 16 << 20
+	sourceChunk     = 64 << 10
 )
 
-// serveStreams answers the two test protocols: echo, and sink (8-byte count, then SHA-256).
+// serveStreams answers the test protocols: echo; sink (8-byte count, then SHA-256); for benchmarks
+// discard, a sink that only counts, and source, which sends as many bytes as 8 bytes ask for.
 func serveStreams(h host.Host) {
 	h.SetStreamHandler(echoProtocol, func(s network.Stream) {
 		if _, err := io.Copy(s, s); err != nil {
@@ -40,6 +44,29 @@ func serveStreams(h host.Host) {
 		if err == nil {
 			answer := binary.BigEndian.AppendUint64(nil, uint64(count))
 			_, err = s.Write(digest.Sum(answer))
+		}
+		if err != nil {
+			_ = s.Reset()
+			return
+		}
+		_ = s.Close()
+	})
+	h.SetStreamHandler(discardProtocol, func(s network.Stream) {
+		count, err := io.Copy(io.Discard, s)
+		if err == nil {
+			_, err = s.Write(binary.BigEndian.AppendUint64(nil, uint64(count)))
+		}
+		if err != nil {
+			_ = s.Reset()
+			return
+		}
+		_ = s.Close()
+	})
+	h.SetStreamHandler(sourceProtocol, func(s network.Stream) {
+		var count [8]byte
+		_, err := io.ReadFull(s, count[:])
+		if err == nil {
+			err = writeZeros(s, int64(binary.BigEndian.Uint64(count[:])), sourceChunk)
 		}
 		if err != nil {
 			_ = s.Reset()

@@ -27,6 +27,7 @@ const { values: flags } = parseArgs({
     tls: { type: 'boolean', default: false },
     'lifetime-s': { type: 'string', default: '600' },
     'refresh-s': { type: 'string', default: '10' },
+    'kad-streams-max': { type: 'string', default: '32' }, // its own default, of one connection
     validator: { type: 'string', multiple: true, default: [] }
   }
 })
@@ -73,6 +74,7 @@ async function start () {
       dht: kadDHT({
         protocol: `${flags.prefix}/kad/1.0.0`,
         clientMode: flags.mode === 'client',
+        maxInboundStreams: Number(flags['kad-streams-max']),
         peerInfoMapper: passthroughMapper, // the default drops private and loopback addresses
         allowQueryWithZeroPeers: true, // or an operation without peers waits for ever
         initialQuerySelfInterval: 200,

@@ -4,10 +4,14 @@ import * as varint from 'uint8-varint'
 
 const ECHO = '/test/echo/1.0.0'
 const SINK = '/test/sink/1.0.0'
+const DISCARD = '/test/discard/1.0.0'
+const SOURCE = '/test/source/1.0.0'
+const SOURCE_CHUNK = new Uint8Array(64 << 10)
 const UNLIMITED = { maxInboundStreams: 100_000, maxOutboundStreams: 100_000 }
 const held = [] // keeps streams from being collected
 
-// Answers the two test protocols: echo, and sink (8-byte count, then SHA-256).
+// Answers the test protocols: echo; sink (8-byte count, then SHA-256); for benchmarks discard, a sink
+// that only counts, and source, which sends as many bytes as 8 bytes ask for.
 export async function serveStreams (node) {
   await node.handle(ECHO, async (stream) => {
     const end = await readAll(stream, async (data) => await send(stream, data))
@@ -24,6 +28,27 @@ export async function serveStreams (node) {
     await send(stream, sinkAnswer(count, digest.digest()))
     await stream.close()
   }, UNLIMITED)
+  await node.handle(DISCARD, async (stream) => {
+    let count = 0n
+    const end = await readAll(stream, (data) => { count += BigInt(data.byteLength) })
+    if (end !== 'eof') return
+    await send(stream, sinkAnswer(count, Buffer.alloc(0)))
+    await stream.close()
+  }, UNLIMITED)
+  await node.handle(SOURCE, (stream) => {
+    let asked = Buffer.alloc(0)
+    readAll(stream, (data) => {
+      asked = Buffer.concat([asked, data])
+      if (asked.byteLength >= 8) sendZeros(stream, Number(asked.readBigUInt64BE()))
+    })
+  }, UNLIMITED)
+}
+
+async function sendZeros (stream, count) {
+  for (let left = count; left > 0; left -= SOURCE_CHUNK.byteLength) {
+    await send(stream, SOURCE_CHUNK.subarray(0, left))
+  }
+  await stream.close()
 }
 
 function sinkAnswer (count, digest) {
