@@ -37,7 +37,6 @@ from primedht.errors import (
     PeerNotFound,
     PrimeDhtError,
     ValueNotFound,
-    ValueTooLarge,
 )
 from primedht.host.host import Host, HostConfig, open_host
 from primedht.host.swarm import ConnectionLimits
@@ -62,6 +61,7 @@ from primedht.results import (
 from primedht.stores.backends import open_backend
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
+from primedht.transfers import InlineSink, InlineSource, ValueSink, ValueSource, check_inline
 
 log = structlog.get_logger(__name__)
 
@@ -152,16 +152,8 @@ class Node:
             InvalidKey, InvalidRecord, ValueTooLarge, StaleRecord, NotPermitted: nothing was sent.
             QuorumNotReached: fewer than `min_holders` took it.
         """
-        wire_key = _wire_key(key)
-        ttl_s = None if ttl is None else seconds(ttl)
-        if ttl_s is not None and not ttl_s > 0:  # NaN too
-            raise InvalidArgument(f"ttl is {ttl_s:g} s; it must be over 0")
-        inline_bytes_max = self.config.records.inline_bytes_max
-        if len(value) > inline_bytes_max:
-            raise ValueTooLarge(
-                f"a value of {len(value)} bytes; up to {inline_bytes_max} are stored inline "
-                "(records.inline_bytes_max)"
-            )
+        check_inline(len(value), self.config.records.inline_bytes_max)
+        wire_key, ttl_s = self._checked_put(key, ttl)
         if self.dht.classify(wire_key) is KeyClass.PRIME:
             value = self._sign(wire_key, Content.VALUE, value, ttl_s or seconds(self.dht.config.ttl))
         return await self.dht.put_value(
@@ -172,6 +164,32 @@ class Node:
             keep=not once,
             timeout_s=seconds(timeout),
         )
+
+    @asynccontextmanager
+    async def open_sink(
+        self,
+        key: Key,
+        *,
+        size: int | None = None,
+        ttl: Duration | None = None,
+        min_holders: int | None = None,
+        once: bool = False,
+    ) -> AsyncIterator[ValueSink]:
+        """Store a value that comes in pieces; what is not committed when the block is left is forgotten.
+
+        size: in bytes, if known. The other arguments are those of `put`. Raises what can be known before
+        a byte has come: `InvalidKey`, `InvalidArgument`, `ValueTooLarge`, `NotPermitted`.
+        """
+        self._checked_put(key, ttl)
+
+        async def store(value: bytes, timeout_s: float) -> PutResult:
+            return await self.put(key, value, ttl=ttl, min_holders=min_holders, once=once, timeout=timeout_s)
+
+        yield InlineSink(store, size=size, bytes_max=self.config.records.inline_bytes_max)
+
+    async def open_source(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> ValueSource:
+        """Find a value and return what gives it in pieces. Arguments and errors are those of `get_record`."""
+        return InlineSource(await self.get_record(key, quorum=quorum, timeout=timeout))
 
     async def get(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None:
         """Return the best value of `key`, or None if there is none. Raises as `get_record` otherwise."""
@@ -379,14 +397,24 @@ class Node:
             for entry in soonest
         ]
 
-    # --- signing ---------------------------------------------------------------------------------------
+    # --- inner -----------------------------------------------------------------------------------------
+
+    def _checked_put(self, key: Key, ttl: Duration | None) -> tuple[bytes, float | None]:
+        """Return the key as it travels and the life in seconds, if they may be put.
+
+        Raises `InvalidKey`, `InvalidArgument`, `NotPermitted`.
+        """
+        wire_key = _wire_key(key)
+        ttl_s = None if ttl is None else seconds(ttl)
+        if ttl_s is not None and not ttl_s > 0:  # NaN too
+            raise InvalidArgument(f"ttl is {ttl_s:g} s; it must be over 0")
+        if self.dht.classify(wire_key) is KeyClass.PRIME:
+            self._permitted_signer(peer_of(wire_key))
+        return wire_key, ttl_s
 
     def _sign(self, key: bytes, content: Content, payload: bytes, ttl_s: float) -> bytes:
         """Return the signed envelope of a new record of `key`."""
-        owner = peer_of(key)
-        signer = self._signer(owner)
-        if signer is None:
-            raise NotPermitted(f"only {owner} may write this key, and its private key is not here")
+        signer = self._permitted_signer(peer_of(key))
         stored = self.dht.storage.version_floor(key)
         return self._envelope(signer, key, content, payload, ttl_s, stored)
 
@@ -418,6 +446,12 @@ class Node:
         if signer is None:
             return None
         return self._envelope(signer, valid.key, valid.content, valid.payload, ttl_s, valid.sequence)
+
+    def _permitted_signer(self, owner: PeerId) -> PrivateKey:
+        signer = self._signer(owner)
+        if signer is None:
+            raise NotPermitted(f"only {owner} may write this key, and its private key is not here")
+        return signer
 
     def _named_key(self, name: str) -> PrivateKey:
         if self._keystore is None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import sys
-import tempfile
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from primedht.errors import DiskFull, InvalidArgument
+from primedht.errors import InvalidArgument
 from primedht.units import parse_duration
+from primedht.whole_file import WholeFile
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -23,7 +20,6 @@ if TYPE_CHECKING:
     from primedht.ids import PeerId
     from primedht.results import PutResult, Refusal
 
-DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 _DAEMON_PANEL = "Which daemon"
 
 Control = Annotated[
@@ -156,10 +152,15 @@ def read_input(path: str, *, bytes_max: int) -> bytes:
 def write_output(data: bytes, output: Path | None, *, what: str, mode: int = 0o666) -> None:
     """Write bytes as they are, to a file (whole or not at all) or to standard output.
 
-    Raises `InvalidArgument` for binary data on a terminal, and for a file that cannot be written.
+    Raises `InvalidArgument` for binary data on a terminal, and `WholeFile`'s errors.
     """
     if output is not None:
-        _write_file(output, data, mode)
+        file = WholeFile(output, mode=mode)
+        try:
+            file.write(data)
+            file.commit()
+        finally:
+            file.close()
         return
     if sys.stdout.isatty():
         if not _is_text(data):
@@ -178,35 +179,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\n\t\r" for char in text)
-
-
-def _write_file(path: Path, data: bytes, mode: int) -> None:
-    """Put `data` under `path` by a rename, so that nobody ever sees a part of it."""
-    temporary = None
-    try:
-        target = path.resolve()  # a link keeps being one
-        if target.exists() and not target.is_file():
-            target.write_bytes(data)  # a pipe or a device has no parts to hide, and must not be replaced
-            return
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(descriptor)
-        os.chmod(temporary, mode & ~_umask())
-        os.rename(temporary, target)
-        temporary = None
-    except OSError as error:
-        if error.errno in DISK_FULL:
-            raise DiskFull(f"{path}: {error.strerror}") from None
-        raise InvalidArgument(f"{path}: {error.strerror}; choose another -o") from None
-    finally:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from primedht.client._ops import DrainResult, Identity, ItemResult, PeerAddrs, PutItem
+from primedht.client._transfer import Progress
 from primedht.client.sync import Client
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ __all__ = [
     "Identity",
     "ItemResult",
     "PeerAddrs",
+    "Progress",
     "PutItem",
 ]
 

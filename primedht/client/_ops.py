@@ -1,7 +1,6 @@
-"""The control protocol's requests and what their responses mean: the core of every client. Sans-IO.
+"""What the daemon can be asked, and what its answers mean: the core of every client. Sans-IO.
 
-A `Call` is one request. The owner sends `request`, feeds each frame that comes back to `on_frame`,
-and hands out the items that this returns until `finished`.
+Both clients take these functions' arguments and documentation for their methods'.
 """
 
 from __future__ import annotations
@@ -9,13 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, Generic, NamedTuple, TypeVar
-
-from google.protobuf.message import DecodeError
 
 from primedht import errors
 from primedht.client import _decode
+from primedht.client._call import Call, Duration, count, key_bytes, peer_id, prime_call, seconds
 from primedht.ids import PeerId
 from primedht.limits import CONTROL_TIMEOUT_S, IPNS_LIFETIME_S, VALUE_BYTES_MAX
 from primedht.pb import p2pd_pb2 as pb
@@ -29,12 +26,8 @@ from primedht.results import (
     Trace,
 )
 from primedht.wire import addrs
-from primedht.wire.frames import encode_frame
 
 T = TypeVar("T")
-Duration = float | int | timedelta
-# The daemon ends an operation by its own clock; the client gives up only if it does not.
-ANSWER_MARGIN_S = 10.0
 
 
 class PeerAddrs(NamedTuple):
@@ -77,52 +70,12 @@ class ItemResult(Generic[T]):
     error: errors.PrimeDhtError | None
 
 
-class Call(Generic[T]):
-    """One request to the daemon. `timeout_s` bounds each wait for an answer."""
-
-    def __init__(
-        self, request: pb.Request, on_response: Callable[[pb.Response], Iterable[T]], *, timeout_s: float
-    ) -> None:
-        self.request = encode_frame(request.SerializeToString())
-        self.timeout_s = timeout_s + ANSWER_MARGIN_S
-        self.finished = False
-        self._on_response = on_response
-
-    def on_frame(self, frame: bytes) -> list[T]:
-        """Take one response. Raises the daemon's error, or `DaemonUnavailable` for what is no response."""
-        try:
-            response = pb.Response.FromString(frame)
-        except DecodeError:
-            response = pb.Response()
-        if not response.IsInitialized():  # parsing does not look at required fields
-            self.finished = True
-            raise errors.DaemonUnavailable("what answers there does not speak the control protocol")
-        if response.type == pb.Response.ERROR:
-            self.finished = True
-            raise _decode.error(response.error)
-        self.finished = not response.prime.more
-        return list(self._on_response(response))
-
-
-def key_bytes(key: bytes | str) -> bytes:
-    """Return a key's bytes; text is UTF-8."""
-    return key.encode("utf-8") if isinstance(key, str) else bytes(key)
-
-
-def seconds(duration: Duration) -> float:
-    """Return a duration given as seconds or timedelta in seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
-
-
-def peer_id(peer: PeerId | bytes | str) -> PeerId:
-    """Return a peer id given as text or bytes. Raises `InvalidArgument`."""
-    return PeerId.from_text(peer) if isinstance(peer, str) else PeerId(peer)
-
-
 # --- the requests ----------------------------------------------------------------------------------
 
 
 def identify() -> Call[Identity]:
+    """Return the daemon's peer id and addresses."""
+
     def on_response(response: pb.Response) -> Iterable[Identity]:
         yield Identity(PeerId(response.identify.id), _addr_texts(response.identify.addrs))
 
@@ -130,6 +83,7 @@ def identify() -> Call[Identity]:
 
 
 def disconnect(peer: PeerId | bytes | str) -> Call[None]:
+    """Close all connections to a peer."""
     request = pb.Request(type=pb.Request.DISCONNECT, disconnect=pb.DisconnectRequest(peer=peer_id(peer)))
     return Call(request, lambda response: (None,), timeout_s=CONTROL_TIMEOUT_S)
 
@@ -144,7 +98,8 @@ def put(
     timeout: Duration = CONTROL_TIMEOUT_S,
     want_trace: bool = False,
 ) -> Call[PutResult]:
-    return _prime(
+    """Store `value` under `key`. once: do not keep it alive by republishing."""
+    return prime_call(
         "put",
         _put_request(key, value, ttl=ttl, min_holders=min_holders, once=once),
         lambda prime: (_decode.put_result(prime.put),),
@@ -160,9 +115,10 @@ def get_record(
     timeout: Duration = CONTROL_TIMEOUT_S,
     want_trace: bool = False,
 ) -> Call[FoundValue]:
-    return _prime(
+    """Return the value of `key` and what is known about it. Raises `ValueNotFound`."""
+    return prime_call(
         "get",
-        pb.GetRequest(key=key_bytes(key), quorum=_count(quorum, "quorum")),
+        pb.GetRequest(key=key_bytes(key), quorum=count(quorum, "quorum")),
         lambda prime: (_decode.found_value(prime.found),),
         timeout,
         want_trace=want_trace,
@@ -170,7 +126,8 @@ def get_record(
 
 
 def delete(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[PutResult]:
-    return _prime(
+    """Replace the value by a tombstone, and stop republishing it."""
+    return prime_call(
         "delete",
         pb.DeleteRequest(key=key_bytes(key)),
         lambda prime: (_decode.put_result(prime.put),),
@@ -181,9 +138,9 @@ def delete(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[P
 def put_many(
     items: Sequence[PutItem], *, timeout: Duration = CONTROL_TIMEOUT_S
 ) -> Call[ItemResult[PutResult]]:
-    """Each item is answered as it ends, in any order."""
+    """Store many values; yields each outcome as it is known, in any order."""
     requests = [_put_request(item.key, item.value, ttl=item.ttl) for item in items]
-    return _prime(
+    return prime_call(
         "put_many",
         pb.PutManyRequest(items=requests),
         _item_results([request.key for request in requests], lambda prime: _decode.put_result(prime.put)),
@@ -194,11 +151,11 @@ def put_many(
 def get_many(
     keys: Sequence[bytes | str], *, quorum: int = 1, timeout: Duration = CONTROL_TIMEOUT_S
 ) -> Call[ItemResult[FoundValue]]:
-    """Each key is answered as it is found or not, in any order."""
+    """Get many values; yields each outcome as it is known, in any order."""
     raw = [key_bytes(key) for key in keys]
-    return _prime(
+    return prime_call(
         "get_many",
-        pb.GetManyRequest(keys=raw, quorum=_count(quorum, "quorum")),
+        pb.GetManyRequest(keys=raw, quorum=count(quorum, "quorum")),
         _item_results(raw, lambda prime: _decode.found_value(prime.found)),
         timeout,
     )
@@ -207,7 +164,8 @@ def get_many(
 def provide(
     cid: bytes, *, timeout: Duration = CONTROL_TIMEOUT_S, want_trace: bool = False
 ) -> Call[ProvideResult]:
-    return _prime(
+    """Announce that this node has the content of a binary CID, now and until `stop_providing`."""
+    return prime_call(
         "provide",
         pb.ProvideRequest(cid=cid),
         lambda prime: (_decode.provide_result(prime.provided),),
@@ -217,7 +175,8 @@ def provide(
 
 
 def stop_providing(cid: bytes) -> Call[bool]:
-    return _prime(
+    """Announce it no longer; returns whether it was announced."""
+    return prime_call(
         "stop_providing",
         pb.StopProvidingRequest(cid=cid),
         lambda prime: (prime.stopped_providing.was_provided,),
@@ -226,17 +185,20 @@ def stop_providing(cid: bytes) -> Call[bool]:
 
 
 def find_providers(cid: bytes, *, limit: int = 20, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[PeerAddrs]:
-    return _prime(
-        "find_providers", pb.FindProvidersRequest(cid=cid, limit=_count(limit, "limit")), _peers, timeout
+    """Yield providers of the content as they are found."""
+    return prime_call(
+        "find_providers", pb.FindProvidersRequest(cid=cid, limit=count(limit, "limit")), _peers, timeout
     )
 
 
 def find_peer(peer: PeerId | bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[PeerAddrs]:
-    return _prime("find_peer", pb.FindPeerRequest(peer=peer_id(peer)), _peers, timeout)
+    """Return the peer's addresses. Raises `PeerNotFound`."""
+    return prime_call("find_peer", pb.FindPeerRequest(peer=peer_id(peer)), _peers, timeout)
 
 
 def closest_peers(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[PeerAddrs]:
-    return _prime("closest_peers", pb.ClosestPeersRequest(key=key_bytes(key)), _peers, timeout)
+    """Return the k reachable peers closest to `key`, nearest first."""
+    return prime_call("closest_peers", pb.ClosestPeersRequest(key=key_bytes(key)), _peers, timeout)
 
 
 def publish_name(
@@ -247,7 +209,12 @@ def publish_name(
     once: bool = False,
     timeout: Duration = CONTROL_TIMEOUT_S,
 ) -> Call[PublishedName]:
-    return _prime(
+    """Point an IPNS name at a content path or CID, and keep it alive.
+
+    key: the name of a key in the daemon's keystore; None is its own. lifetime: of the signature.
+    once: do not keep it alive.
+    """
+    return prime_call(
         "publish_name",
         pb.PublishNameRequest(value=value, key=key, lifetime_s=seconds(lifetime), once=once),
         lambda prime: (_decode.published_name(prime.published_name),),
@@ -258,17 +225,19 @@ def publish_name(
 def resolve_name(
     name: PeerId | bytes | str, *, quorum: int = 1, timeout: Duration = CONTROL_TIMEOUT_S
 ) -> Call[NameRecord]:
+    """Return what an IPNS name points at, one step. Raises `ValueNotFound`."""
     id = peer_id(name.removeprefix("/ipns/") if isinstance(name, str) else name)
-    return _prime(
+    return prime_call(
         "resolve_name",
-        pb.ResolveNameRequest(name=id, quorum=_count(quorum, "quorum")),
+        pb.ResolveNameRequest(name=id, quorum=count(quorum, "quorum")),
         lambda prime: (_decode.name_record(prime.name),),
         timeout,
     )
 
 
 def trace_lookup(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[Trace]:
-    return _prime(
+    """Look the peers closest to `key` up, and return how that went."""
+    return prime_call(
         "trace_lookup",
         pb.TraceLookupRequest(key=key_bytes(key)),
         lambda prime: (_decode.trace(prime.trace),),
@@ -276,8 +245,9 @@ def trace_lookup(key: bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> 
     )
 
 
-def discovered_peers() -> Call[DiscoveredPeer]:
-    return _prime(
+def peers() -> Call[DiscoveredPeer]:
+    """Return the peers that the node knows, and how it came to know each."""
+    return prime_call(
         "discovered_peers",
         pb.DiscoveredPeersRequest(),
         lambda prime: (_decode.discovered_peer(each) for each in prime.discovered.peers),
@@ -286,24 +256,27 @@ def discovered_peers() -> Call[DiscoveredPeer]:
 
 
 def connect(addr: str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[PeerAddrs]:
-    """`addr`: a multiaddr with or without `/p2p`, or HOST:PORT."""
-    return _prime("dial", pb.DialRequest(addr=addr), _peers, timeout)
+    """Connect to a multiaddr (with or without `/p2p`) or HOST:PORT; returns who is there."""
+    return prime_call("dial", pb.DialRequest(addr=addr), _peers, timeout)
 
 
 def ping(peer: PeerId | bytes | str, *, timeout: Duration = CONTROL_TIMEOUT_S) -> Call[float]:
-    return _prime(
+    """Return the round-trip time in seconds."""
+    return prime_call(
         "ping", pb.PingRequest(peer=peer_id(peer)), lambda prime: (prime.pong.round_trip_s,), timeout
     )
 
 
 def status() -> Call[dict[str, Any]]:
-    return _prime(
+    """Return the daemon's state as JSON-able values."""
+    return prime_call(
         "status", pb.StatusRequest(), lambda prime: (json.loads(prime.status.json),), CONTROL_TIMEOUT_S
     )
 
 
 def drain(*, timeout: Duration = 600.0) -> Call[DrainResult]:
-    return _prime(
+    """Hand all records over to other holders, before this node leaves for good."""
+    return prime_call(
         "drain",
         pb.DrainRequest(),
         lambda prime: (DrainResult(prime.drained.handed_over, prime.drained.left_over),),
@@ -312,25 +285,6 @@ def drain(*, timeout: Duration = 600.0) -> Call[DrainResult]:
 
 
 # --- parts of them ---------------------------------------------------------------------------------
-
-
-def _prime(
-    name: str,
-    operation: Any,
-    on_prime: Callable[[pb.PrimeResponse], Iterable[T]],
-    timeout: Duration,
-    *,
-    want_trace: bool = False,
-) -> Call[T]:
-    timeout_s = seconds(timeout)
-    if not timeout_s > 0:
-        raise errors.InvalidArgument(f"timeout is {timeout_s} s; it must be positive")
-    prime = pb.PrimeRequest(timeout_s=timeout_s, want_trace=want_trace, **{name: operation})
-
-    def on_response(response: pb.Response) -> Iterable[T]:
-        return () if response.prime.HasField("done") else on_prime(response.prime)
-
-    return Call(pb.Request(type=pb.Request.PRIME, prime=prime), on_response, timeout_s=timeout_s)
 
 
 def _put_request(
@@ -347,14 +301,8 @@ def _put_request(
     if ttl is not None:
         request.ttl_s = seconds(ttl)
     if min_holders is not None:
-        request.min_holders = _count(min_holders, "min_holders")
+        request.min_holders = count(min_holders, "min_holders")
     return request
-
-
-def _count(value: int, name: str) -> int:
-    if not 0 < value < 1 << 31:
-        raise errors.InvalidArgument(f"{name} is {value}; it must be at least 1")
-    return value
 
 
 def _item_results(

@@ -7,44 +7,68 @@ use one client per loop; its tasks may call it side by side.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack, aclosing
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import AsyncExitStack, aclosing, suppress
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import anyio
+from anyio import to_thread
 from anyio.abc import ByteStream
 
 from primedht.client import _ops
-from primedht.client._ops import (
-    Call,
-    DrainResult,
-    Duration,
-    Identity,
-    ItemResult,
-    PeerAddrs,
-    PutItem,
+from primedht.client._call import Call, Duration
+from primedht.client._methods import documented_as
+from primedht.client._transfer import (
+    Input,
+    OnProgress,
+    Progress,
+    Target,
+    Upload,
+    Value,
+    download,
+    open_input,
+    open_output,
+    report,
 )
 from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
-from primedht.ids import PeerId
-from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, IPNS_LIFETIME_S
-from primedht.results import (
-    DiscoveredPeer,
-    FoundValue,
-    NameRecord,
-    ProvideResult,
-    PublishedName,
-    PutResult,
-    Trace,
-)
+from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, VALUE_BYTES_MAX
+from primedht.results import FoundValue, PutResult
 from primedht.wire.frames import FrameReader
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 5.0
 _RECEIVE_BYTES = 64 << 10
 _IDLE_CONNECTIONS_MAX = 8
 _LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+
+def _one(request: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, T]]:
+    @documented_as(request, returns="{}")
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._one(request(*args, **kwargs))
+
+    return method
+
+
+def _all(
+    request: Callable[P, Call[T]],
+) -> Callable[Concatenate[AsyncClient, P], Coroutine[Any, Any, list[T]]]:
+    @documented_as(request, returns="list[{}]")
+    async def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        return await self._all(request(*args, **kwargs))
+
+    return method
+
+
+def _each(request: Callable[P, Call[T]]) -> Callable[Concatenate[AsyncClient, P], AsyncGenerator[T, None]]:
+    @documented_as(request, returns="AsyncGenerator[{}, None]")
+    def method(self: AsyncClient, /, *args: P.args, **kwargs: P.kwargs) -> AsyncGenerator[T, None]:
+        return self._each(request(*args, **kwargs))
+
+    return method
 
 
 class AsyncClient:
@@ -65,125 +89,81 @@ class AsyncClient:
     async def put(
         self,
         key: bytes | str,
-        value: bytes,
+        value: Value,
         *,
         ttl: Duration | None = None,
         min_holders: int | None = None,
         once: bool = False,
         timeout: Duration = 60,
         want_trace: bool = False,
+        progress: OnProgress | None = None,
     ) -> PutResult:
-        """Store `value` under `key`. once: do not keep it alive by republishing."""
-        call = _ops.put(
-            key, value, ttl=ttl, min_holders=min_holders, once=once, timeout=timeout, want_trace=want_trace
-        )
-        return await self._one(call)
+        """Store a value, as `Client.put` does; files are read in a worker thread."""
+        if isinstance(value, bytes) and len(value) <= VALUE_BYTES_MAX and progress is None:
+            return await self._one(
+                _ops.put(
+                    *(key, value), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
+                    want_trace=want_trace,
+                )
+            )  # fmt: skip
+        with open_input(value) as source:
+            upload = Upload(
+                *(key, source.size), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
+                want_trace=want_trace,
+            )  # fmt: skip
+            return await self._upload(upload, source, progress)
 
-    async def get(self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None:
-        """Return the value of `key`, or None if nobody has one."""
+    @overload
+    async def get(self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None: ...
+
+    @overload
+    async def get(
+        self,
+        key: bytes | str,
+        *,
+        to: Target,
+        quorum: int = 1,
+        timeout: Duration = 60,
+        progress: OnProgress | None = None,
+    ) -> int | None: ...
+
+    async def get(
+        self,
+        key: bytes | str,
+        *,
+        to: Target | None = None,
+        quorum: int = 1,
+        timeout: Duration = 60,
+        progress: OnProgress | None = None,
+    ) -> bytes | int | None:
+        """Return the value of `key`, as `Client.get` does; files are written in a worker thread."""
         try:
-            return (await self.get_record(key, quorum=quorum, timeout=timeout)).payload
+            if to is None:
+                return (await self.get_record(key, quorum=quorum, timeout=timeout)).payload
+            call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
+            return await self._download(call, to, progress)
         except ValueNotFound:
             return None
 
-    async def get_record(
-        self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60, want_trace: bool = False
-    ) -> FoundValue:
-        """Return the value of `key` and what is known about it. Raises `ValueNotFound`."""
-        return await self._one(_ops.get_record(key, quorum=quorum, timeout=timeout, want_trace=want_trace))
-
-    async def delete(self, key: bytes | str, *, timeout: Duration = 60) -> PutResult:
-        """Replace the value by a tombstone, and stop republishing it."""
-        return await self._one(_ops.delete(key, timeout=timeout))
-
-    def put_many(
-        self, items: Sequence[PutItem], *, timeout: Duration = 60
-    ) -> AsyncGenerator[ItemResult[PutResult], None]:
-        """Store many values; yields each outcome as it is known, in any order."""
-        return self._each(_ops.put_many(items, timeout=timeout))
-
-    def get_many(
-        self, keys: Sequence[bytes | str], *, quorum: int = 1, timeout: Duration = 60
-    ) -> AsyncGenerator[ItemResult[FoundValue], None]:
-        """Get many values; yields each outcome as it is known, in any order."""
-        return self._each(_ops.get_many(keys, quorum=quorum, timeout=timeout))
-
-    async def provide(self, cid: bytes, *, timeout: Duration = 60, want_trace: bool = False) -> ProvideResult:
-        """Announce that this node has the content of a binary CID, now and until `stop_providing`."""
-        return await self._one(_ops.provide(cid, timeout=timeout, want_trace=want_trace))
-
-    async def stop_providing(self, cid: bytes) -> bool:
-        """Announce it no longer; returns whether it was announced."""
-        return await self._one(_ops.stop_providing(cid))
-
-    def find_providers(
-        self, cid: bytes, *, limit: int = 20, timeout: Duration = 60
-    ) -> AsyncGenerator[PeerAddrs, None]:
-        """Yield providers of the content as they are found."""
-        return self._each(_ops.find_providers(cid, limit=limit, timeout=timeout))
-
-    async def find_peer(self, peer: PeerId | bytes | str, *, timeout: Duration = 60) -> PeerAddrs:
-        """Return the peer's addresses. Raises `PeerNotFound`."""
-        return await self._one(_ops.find_peer(peer, timeout=timeout))
-
-    async def closest_peers(self, key: bytes | str, *, timeout: Duration = 60) -> list[PeerAddrs]:
-        """Return the k reachable peers closest to `key`, nearest first."""
-        return await self._all(_ops.closest_peers(key, timeout=timeout))
-
-    async def publish_name(
-        self,
-        value: str,
-        *,
-        key: str | None = None,
-        lifetime: Duration = IPNS_LIFETIME_S,
-        once: bool = False,
-        timeout: Duration = 60,
-    ) -> PublishedName:
-        """Point an IPNS name at a content path or CID, and keep it alive.
-
-        key: the name of a key in the daemon's keystore; None is its own. lifetime: of the signature.
-        once: do not keep it alive.
-        """
-        call = _ops.publish_name(value, key=key, lifetime=lifetime, once=once, timeout=timeout)
-        return await self._one(call)
-
-    async def resolve_name(
-        self, name: PeerId | bytes | str, *, quorum: int = 1, timeout: Duration = 60
-    ) -> NameRecord:
-        """Return what an IPNS name points at, one step. Raises `ValueNotFound`."""
-        return await self._one(_ops.resolve_name(name, quorum=quorum, timeout=timeout))
-
-    async def trace_lookup(self, key: bytes | str, *, timeout: Duration = 60) -> Trace:
-        """Look the peers closest to `key` up, and return how that went."""
-        return await self._one(_ops.trace_lookup(key, timeout=timeout))
-
-    async def peers(self) -> list[DiscoveredPeer]:
-        """Return the peers that the node knows, and how it came to know each."""
-        return await self._all(_ops.discovered_peers())
-
-    async def connect(self, addr: str, *, timeout: Duration = 60) -> PeerAddrs:
-        """Connect to a multiaddr (with or without `/p2p`) or HOST:PORT; returns who is there."""
-        return await self._one(_ops.connect(addr, timeout=timeout))
-
-    async def disconnect(self, peer: PeerId | bytes | str) -> None:
-        """Close all connections to a peer."""
-        await self._one(_ops.disconnect(peer))
-
-    async def ping(self, peer: PeerId | bytes | str, *, timeout: Duration = 60) -> float:
-        """Return the round-trip time in seconds."""
-        return await self._one(_ops.ping(peer, timeout=timeout))
-
-    async def identify(self) -> Identity:
-        """Return the daemon's peer id and addresses."""
-        return await self._one(_ops.identify())
-
-    async def status(self) -> dict[str, Any]:
-        """Return the daemon's state as JSON-able values."""
-        return await self._one(_ops.status())
-
-    async def drain(self, *, timeout: Duration = 600) -> DrainResult:
-        """Hand all records over to other holders, before this node leaves for good."""
-        return await self._one(_ops.drain(timeout=timeout))
+    get_record = _one(_ops.get_record)
+    delete = _one(_ops.delete)
+    put_many = _each(_ops.put_many)
+    get_many = _each(_ops.get_many)
+    provide = _one(_ops.provide)
+    stop_providing = _one(_ops.stop_providing)
+    find_providers = _each(_ops.find_providers)
+    find_peer = _one(_ops.find_peer)
+    closest_peers = _all(_ops.closest_peers)
+    trace_lookup = _one(_ops.trace_lookup)
+    publish_name = _one(_ops.publish_name)
+    resolve_name = _one(_ops.resolve_name)
+    peers = _all(_ops.peers)
+    connect = _one(_ops.connect)
+    disconnect = _one(_ops.disconnect)
+    ping = _one(_ops.ping)
+    identify = _one(_ops.identify)
+    status = _one(_ops.status)
+    drain = _one(_ops.drain)
 
     async def aclose(self) -> None:
         """Close the idle connections; the client can still be used afterwards."""
@@ -207,22 +187,50 @@ class AsyncClient:
             return [item async for item in items]
 
     async def _each(self, call: Call[T]) -> AsyncGenerator[T, None]:
-        async with AsyncExitStack() as stack:
-            connection, frame = await self._begin(call)
-            stack.push_async_callback(self._settle, connection, call)
+        connection, frame = await self._begin(call)
+        try:
             while True:
                 for item in call.on_frame(frame):
                     yield item
                 if call.finished:
                     return
                 frame = await connection.receive(call.timeout_s)
+        finally:
+            # Unread responses would answer the next call.
+            await self._settle(connection, clean=call.finished)
 
-    async def _settle(self, connection: _Connection, call: Call[Any]) -> None:
-        """Keep a connection for the next call, unless unread responses would answer that."""
-        if call.finished and not connection.broken and len(self._idle) < _IDLE_CONNECTIONS_MAX:
-            self._idle.append(connection)
-        else:
-            await connection.aclose()
+    async def _upload(self, upload: Upload, source: Input, progress: OnProgress | None) -> PutResult:
+        connection, frame = await self._begin(upload.begin)
+        try:
+            report(upload.on_begun(frame), progress)
+            while data := await to_thread.run_sync(source.read):
+                await connection.send(upload.chunk(data), upload.timeout_s)
+                while upload.must_wait:
+                    report(upload.on_frame(await connection.receive(upload.timeout_s)), progress)
+            await connection.send(upload.commit, upload.timeout_s)
+            while upload.result is None:
+                report(upload.on_frame(await connection.receive(upload.timeout_s)), progress)
+            return upload.result
+        finally:
+            await self._settle(connection, clean=upload.clean)
+
+    async def _download(
+        self, call: Call[FoundValue | Progress | bytes], to: Target, progress: OnProgress | None
+    ) -> int:
+        size = 0
+        output = await to_thread.run_sync(open_output, to)
+        try:
+            async with aclosing(self._each(call)) as items:
+                async for item in items:
+                    if isinstance(item, bytes):
+                        await to_thread.run_sync(output.write, item)
+                        size += len(item)
+                    elif isinstance(item, Progress):
+                        report(item, progress)
+            await to_thread.run_sync(output.commit)
+        finally:
+            output.close()
+        return size
 
     async def _begin(self, call: Call[Any]) -> tuple[_Connection, bytes]:
         """Send the request and return its first response; an idle connection may be dead by now.
@@ -230,20 +238,17 @@ class AsyncClient:
         Every request may be sent twice, for all operations are idempotent.
         """
         if self._idle:
-            connection = self._idle.pop()
-            try:
-                return connection, await connection.exchange(call)
-            except DaemonUnavailable:
-                await connection.aclose()
-            except BaseException:
-                await connection.aclose()
-                raise
-        connection = _Connection(await _open_stream(self._addr), self._addr)
-        try:
-            return connection, await connection.exchange(call)
-        except BaseException:
+            idle = self._idle.pop()
+            with suppress(DaemonUnavailable):
+                return idle, await idle.exchange(call)
+        fresh = _Connection(await _open_stream(self._addr), self._addr)
+        return fresh, await fresh.exchange(call)
+
+    async def _settle(self, connection: _Connection, *, clean: bool) -> None:
+        if clean and not connection.broken and len(self._idle) < _IDLE_CONNECTIONS_MAX:
+            self._idle.append(connection)
+        else:
             await connection.aclose()
-            raise
 
 
 class _Connection:
@@ -256,15 +261,23 @@ class _Connection:
         self._reader = FrameReader(CONTROL_RESPONSE_BYTES_MAX)
 
     async def exchange(self, call: Call[Any]) -> bytes:
+        """Send a request and return its first response; closes the connection if that fails."""
+        async with AsyncExitStack() as on_failure:
+            on_failure.push_async_callback(self.aclose)
+            await self.send(call.request, call.timeout_s)
+            frame = await self.receive(call.timeout_s)
+            on_failure.pop_all()
+        return frame
+
+    async def send(self, data: bytes, timeout_s: float) -> None:
         try:
-            with anyio.fail_after(call.timeout_s):
-                await self._stream.send(call.request)
+            with anyio.fail_after(timeout_s):
+                await self._stream.send(data)
         except TimeoutError:
             self.broken = True
             raise OperationTimeout(f"the daemon at {self._addr} takes no requests") from None
         except _LOST:
             pass  # it may have refused the request and closed before it had read all: its answer tells
-        return await self.receive(call.timeout_s)
 
     async def receive(self, timeout_s: float) -> bytes:
         """Return the next frame."""

@@ -10,39 +10,61 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from typing import Any, Self, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from primedht.client import _ops
-from primedht.client._ops import (
-    Call,
-    DrainResult,
-    Duration,
-    Identity,
-    ItemResult,
-    PeerAddrs,
-    PutItem,
+from primedht.client._call import Call, Duration
+from primedht.client._methods import documented_as
+from primedht.client._transfer import (
+    Input,
+    OnProgress,
+    Progress,
+    Target,
+    Upload,
+    Value,
+    download,
+    open_input,
+    open_output,
+    report,
 )
 from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
-from primedht.ids import PeerId
-from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, IPNS_LIFETIME_S
-from primedht.results import (
-    DiscoveredPeer,
-    FoundValue,
-    NameRecord,
-    ProvideResult,
-    PublishedName,
-    PutResult,
-    Trace,
-)
+from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, VALUE_BYTES_MAX
+from primedht.results import FoundValue, PutResult
 from primedht.wire.frames import FrameReader
 
+P = ParamSpec("P")
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 5.0
 _RECEIVE_BYTES = 64 << 10
 _IDLE_CONNECTIONS_MAX = 8
+
+
+def _one(request: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], T]:
+    @documented_as(request, returns="{}")
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._one(request(*args, **kwargs))
+
+    return method
+
+
+def _all(request: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], list[T]]:
+    @documented_as(request, returns="list[{}]")
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> list[T]:
+        return list(self._each(request(*args, **kwargs)))
+
+    return method
+
+
+def _each(request: Callable[P, Call[T]]) -> Callable[Concatenate[Client, P], Iterator[T]]:
+    @documented_as(request, returns="Iterator[{}]")
+    def method(self: Client, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+        return self._each(request(*args, **kwargs))
+
+    return method
 
 
 class Client:
@@ -67,128 +89,92 @@ class Client:
     def put(
         self,
         key: bytes | str,
-        value: bytes,
+        value: Value,
         *,
         ttl: Duration | None = None,
         min_holders: int | None = None,
         once: bool = False,
         timeout: Duration = 60,
         want_trace: bool = False,
+        progress: OnProgress | None = None,
     ) -> PutResult:
-        """Store `value` under `key`. once: do not keep it alive by republishing."""
-        call = _ops.put(
-            key, value, ttl=ttl, min_holders=min_holders, once=once, timeout=timeout, want_trace=want_trace
-        )
-        return self._one(call)
+        """Store a value under `key`: bytes, or what a path object names or a binary file gives.
 
-    def get(self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None:
-        """Return the value of `key`, or None if nobody has one."""
-        try:
-            return self.get_record(key, quorum=quorum, timeout=timeout).payload
-        except ValueNotFound:
-            return None
+        Files are sent in pieces and never held in memory. once: do not keep the value alive by
+        republishing. timeout: for storing it, once its bytes are with the daemon. progress: told how far
+        it is. Raises `InvalidArgument` for a path that cannot be read.
+        """
+        if isinstance(value, bytes) and len(value) <= VALUE_BYTES_MAX and progress is None:
+            return self._one(
+                _ops.put(
+                    *(key, value), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
+                    want_trace=want_trace,
+                )
+            )  # fmt: skip
+        with open_input(value) as source:
+            upload = Upload(
+                *(key, source.size), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
+                want_trace=want_trace,
+            )  # fmt: skip
+            return self._upload(upload, source, progress)
 
-    def get_record(
+    @overload
+    def get(self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None: ...
+
+    @overload
+    def get(
         self,
         key: bytes | str,
         *,
+        to: Target,
         quorum: int = 1,
         timeout: Duration = 60,
-        want_trace: bool = False,
-    ) -> FoundValue:
-        """Return the value of `key` and what is known about it. Raises `ValueNotFound`."""
-        return self._one(_ops.get_record(key, quorum=quorum, timeout=timeout, want_trace=want_trace))
+        progress: OnProgress | None = None,
+    ) -> int | None: ...
 
-    def delete(self, key: bytes | str, *, timeout: Duration = 60) -> PutResult:
-        """Replace the value by a tombstone, and stop republishing it."""
-        return self._one(_ops.delete(key, timeout=timeout))
-
-    def put_many(
-        self, items: Sequence[PutItem], *, timeout: Duration = 60
-    ) -> Iterator[ItemResult[PutResult]]:
-        """Store many values; yields each outcome as it is known, in any order."""
-        return self._each(_ops.put_many(items, timeout=timeout))
-
-    def get_many(
-        self, keys: Sequence[bytes | str], *, quorum: int = 1, timeout: Duration = 60
-    ) -> Iterator[ItemResult[FoundValue]]:
-        """Get many values; yields each outcome as it is known, in any order."""
-        return self._each(_ops.get_many(keys, quorum=quorum, timeout=timeout))
-
-    def provide(self, cid: bytes, *, timeout: Duration = 60, want_trace: bool = False) -> ProvideResult:
-        """Announce that this node has the content of a binary CID, now and until `stop_providing`."""
-        return self._one(_ops.provide(cid, timeout=timeout, want_trace=want_trace))
-
-    def stop_providing(self, cid: bytes) -> bool:
-        """Announce it no longer; returns whether it was announced."""
-        return self._one(_ops.stop_providing(cid))
-
-    def find_providers(self, cid: bytes, *, limit: int = 20, timeout: Duration = 60) -> Iterator[PeerAddrs]:
-        """Yield providers of the content as they are found."""
-        return self._each(_ops.find_providers(cid, limit=limit, timeout=timeout))
-
-    def find_peer(self, peer: PeerId | bytes | str, *, timeout: Duration = 60) -> PeerAddrs:
-        """Return the peer's addresses. Raises `PeerNotFound`."""
-        return self._one(_ops.find_peer(peer, timeout=timeout))
-
-    def closest_peers(self, key: bytes | str, *, timeout: Duration = 60) -> list[PeerAddrs]:
-        """Return the k reachable peers closest to `key`, nearest first."""
-        return list(self._each(_ops.closest_peers(key, timeout=timeout)))
-
-    def publish_name(
+    def get(
         self,
-        value: str,
+        key: bytes | str,
         *,
-        key: str | None = None,
-        lifetime: Duration = IPNS_LIFETIME_S,
-        once: bool = False,
+        to: Target | None = None,
+        quorum: int = 1,
         timeout: Duration = 60,
-    ) -> PublishedName:
-        """Point an IPNS name at a content path or CID, and keep it alive.
+        progress: OnProgress | None = None,
+    ) -> bytes | int | None:
+        """Return the value of `key`, or None if nobody has one.
 
-        key: the name of a key in the daemon's keystore; None is its own. lifetime: of the signature.
-        once: do not keep it alive.
+        to: write it there instead, and return its size. A path is written beside its place, synced and
+        renamed: it never holds a part of the value, and stays as it was if there is none. A binary file
+        is written from where it stands. timeout: for finding the value. progress: told how far it is.
+        Raises `InvalidArgument` or `DiskFull` for a path that cannot be written.
         """
-        call = _ops.publish_name(value, key=key, lifetime=lifetime, once=once, timeout=timeout)
-        return self._one(call)
+        try:
+            if to is None:
+                return self.get_record(key, quorum=quorum, timeout=timeout).payload
+            call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
+            return self._download(call, to, progress)
+        except ValueNotFound:
+            return None
 
-    def resolve_name(
-        self, name: PeerId | bytes | str, *, quorum: int = 1, timeout: Duration = 60
-    ) -> NameRecord:
-        """Return what an IPNS name points at, one step. Raises `ValueNotFound`."""
-        return self._one(_ops.resolve_name(name, quorum=quorum, timeout=timeout))
-
-    def trace_lookup(self, key: bytes | str, *, timeout: Duration = 60) -> Trace:
-        """Look the peers closest to `key` up, and return how that went."""
-        return self._one(_ops.trace_lookup(key, timeout=timeout))
-
-    def peers(self) -> list[DiscoveredPeer]:
-        """Return the peers that the node knows, and how it came to know each."""
-        return list(self._each(_ops.discovered_peers()))
-
-    def connect(self, addr: str, *, timeout: Duration = 60) -> PeerAddrs:
-        """Connect to a multiaddr (with or without `/p2p`) or HOST:PORT; returns who is there."""
-        return self._one(_ops.connect(addr, timeout=timeout))
-
-    def disconnect(self, peer: PeerId | bytes | str) -> None:
-        """Close all connections to a peer."""
-        self._one(_ops.disconnect(peer))
-
-    def ping(self, peer: PeerId | bytes | str, *, timeout: Duration = 60) -> float:
-        """Return the round-trip time in seconds."""
-        return self._one(_ops.ping(peer, timeout=timeout))
-
-    def identify(self) -> Identity:
-        """Return the daemon's peer id and addresses."""
-        return self._one(_ops.identify())
-
-    def status(self) -> dict[str, Any]:
-        """Return the daemon's state as JSON-able values."""
-        return self._one(_ops.status())
-
-    def drain(self, *, timeout: Duration = 600) -> DrainResult:
-        """Hand all records over to other holders, before this node leaves for good."""
-        return self._one(_ops.drain(timeout=timeout))
+    get_record = _one(_ops.get_record)
+    delete = _one(_ops.delete)
+    put_many = _each(_ops.put_many)
+    get_many = _each(_ops.get_many)
+    provide = _one(_ops.provide)
+    stop_providing = _one(_ops.stop_providing)
+    find_providers = _each(_ops.find_providers)
+    find_peer = _one(_ops.find_peer)
+    closest_peers = _all(_ops.closest_peers)
+    trace_lookup = _one(_ops.trace_lookup)
+    publish_name = _one(_ops.publish_name)
+    resolve_name = _one(_ops.resolve_name)
+    peers = _all(_ops.peers)
+    connect = _one(_ops.connect)
+    disconnect = _one(_ops.disconnect)
+    ping = _one(_ops.ping)
+    identify = _one(_ops.identify)
+    status = _one(_ops.status)
+    drain = _one(_ops.drain)
 
     def close(self) -> None:
         """Close the idle connections; the client can still be used afterwards."""
@@ -220,12 +206,41 @@ class Client:
                 frame = connection.receive(call.timeout_s)
         finally:
             # Unread responses would answer the next call.
-            if call.finished and not connection.broken:
-                self._pool.give_back(connection)
-            else:
-                connection.close()
+            self._settle(connection, clean=call.finished)
 
-    def _begin(self, call: Call[T]) -> tuple[_Connection, bytes]:
+    def _upload(self, upload: Upload, source: Input, progress: OnProgress | None) -> PutResult:
+        connection, frame = self._begin(upload.begin)
+        try:
+            report(upload.on_begun(frame), progress)
+            while data := source.read():
+                connection.send(upload.chunk(data), upload.timeout_s)
+                while upload.must_wait:
+                    report(upload.on_frame(connection.receive(upload.timeout_s)), progress)
+            connection.send(upload.commit, upload.timeout_s)
+            while upload.result is None:
+                report(upload.on_frame(connection.receive(upload.timeout_s)), progress)
+            return upload.result
+        finally:
+            self._settle(connection, clean=upload.clean)
+
+    def _download(
+        self, call: Call[FoundValue | Progress | bytes], to: Target, progress: OnProgress | None
+    ) -> int:
+        size = 0
+        output = open_output(to)
+        try:
+            for item in self._each(call):
+                if isinstance(item, bytes):
+                    output.write(item)
+                    size += len(item)
+                elif isinstance(item, Progress):
+                    report(item, progress)
+            output.commit()
+        finally:
+            output.close()
+        return size
+
+    def _begin(self, call: Call[Any]) -> tuple[_Connection, bytes]:
         """Send the request and return its first response.
 
         A connection of the pool may belong to a daemon that is gone: it is tried once, then a new
@@ -233,19 +248,16 @@ class Client:
         """
         idle = self._pool.take()
         if idle is not None:
-            try:
+            with suppress(DaemonUnavailable):
                 return idle, idle.exchange(call)
-            except DaemonUnavailable:
-                idle.close()
-            except BaseException:
-                idle.close()
-                raise
-        connection = _Connection(self._addr)
-        try:
-            return connection, connection.exchange(call)
-        except BaseException:
+        fresh = _Connection(self._addr)
+        return fresh, fresh.exchange(call)
+
+    def _settle(self, connection: _Connection, *, clean: bool) -> None:
+        if clean and not connection.broken:
+            self._pool.give_back(connection)
+        else:
             connection.close()
-            raise
 
 
 class _Connection:
@@ -258,18 +270,26 @@ class _Connection:
         self._socket = _open_socket(addr)
 
     def exchange(self, call: Call[Any]) -> bytes:
+        """Send a request and return its first response; closes the connection if that fails."""
+        with ExitStack() as on_failure:
+            on_failure.callback(self.close)
+            self.send(call.request, call.timeout_s)
+            frame = self.receive(call.timeout_s)
+            on_failure.pop_all()
+        return frame
+
+    def send(self, data: bytes, timeout_s: float) -> None:
         try:
-            self._socket.settimeout(call.timeout_s)
-            self._socket.sendall(call.request)
+            self._socket.settimeout(timeout_s)
+            self._socket.sendall(data)
         except TimeoutError:
             self.broken = True
             raise OperationTimeout(f"the daemon at {self._addr} takes no requests") from None
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it may have refused the request and closed before it had read all: its answer tells
         except OSError as error:
-            # A daemon that refuses a request may close before it has read all; its answer tells why.
-            if not isinstance(error, (BrokenPipeError, ConnectionResetError)):
-                self.broken = True
-                raise DaemonUnavailable(f"the daemon at {self._addr} went away: {error.strerror}") from None
-        return self.receive(call.timeout_s)
+            self.broken = True
+            raise DaemonUnavailable(f"the daemon at {self._addr} went away: {error.strerror}") from None
 
     def receive(self, timeout_s: float) -> bytes:
         """Return the next frame."""

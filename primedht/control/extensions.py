@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from primedht import limits
-from primedht.control import encode
+from primedht.control import encode, transfers
+from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
-from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, OperationTimeout, PrimeDhtError
+from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, PrimeDhtError
 from primedht.ids import PeerId
 from primedht.kad.messages import PeerInfo
 from primedht.pb import p2pd_pb2 as pb
@@ -30,40 +31,21 @@ async def answer(node: Node, request: pb.PrimeRequest, session: Session) -> None
     name = request.WhichOneof("operation")
     if name is None:
         raise MalformedRequest("a PRIME request without an operation that this daemon knows")
+    if name in transfers.STEPS:
+        raise MalformedRequest(f"{name} without a put_begin before it")
     _check_permitted(request, name, session)
-    timeout_s = request.timeout_s if request.HasField("timeout_s") else limits.CONTROL_TIMEOUT_S
-    if not 0 < timeout_s <= limits.CONTROL_TIMEOUT_S_MAX:
-        raise InvalidArgument(f"timeout_s is {timeout_s:g}; it must be over 0, and at most a day")
-    try:
-        # The operation's own time limit comes first: its error says how far it came.
-        with trio.fail_after(timeout_s + limits.CONTROL_TIMEOUT_MARGIN_S):
-            await _OPERATIONS[name](_Operation(node, request, session, timeout_s))
-    except trio.TooSlowError:
-        raise OperationTimeout(f"not done within {timeout_s:g} s") from None
+    op = Operation(node, request, session, timeout_s_of(request))
+    if (at_length := _OPERATIONS_AT_LENGTH.get(name)) is not None:
+        await at_length(op)
+    else:
+        await within(op.timeout_s, _OPERATIONS[name](op))
 
 
-class _Operation:
-    """One request being answered."""
-
-    def __init__(self, node: Node, request: pb.PrimeRequest, session: Session, timeout_s: float) -> None:
-        self.node = node
-        self.request = request
-        self.timeout_s = timeout_s
-        self.want_trace = request.want_trace
-        self._session = session
-
-    async def send(self, prime: pb.PrimeResponse) -> None:
-        await self._session.send(pb.Response(type=pb.Response.OK, prime=prime))
-
-    async def done(self) -> None:
-        await self.send(pb.PrimeResponse(done=pb.Done()))
-
-
-async def _put(op: _Operation) -> None:
+async def _put(op: Operation) -> None:
     await op.send(pb.PrimeResponse(put=await _put_one(op, op.request.put)))
 
 
-async def _put_one(op: _Operation, put: pb.PutRequest) -> pb.PutResult:
+async def _put_one(op: Operation, put: pb.PutRequest) -> pb.PutResult:
     result = await op.node.put(
         put.key,
         put.value,
@@ -75,22 +57,22 @@ async def _put_one(op: _Operation, put: pb.PutRequest) -> pb.PutResult:
     return encode.put_result(result, want_trace=op.want_trace)
 
 
-async def _get(op: _Operation) -> None:
+async def _get(op: Operation) -> None:
     get = op.request.get
     await op.send(pb.PrimeResponse(found=await _get_one(op, get.key, get.quorum)))
 
 
-async def _get_one(op: _Operation, key: bytes, quorum: int) -> pb.FoundValue:
+async def _get_one(op: Operation, key: bytes, quorum: int) -> pb.FoundValue:
     found = await op.node.get_record(key, quorum=max(1, quorum), timeout=op.timeout_s)
     return encode.found_value(found, want_trace=op.want_trace)
 
 
-async def _delete(op: _Operation) -> None:
+async def _delete(op: Operation) -> None:
     result = await op.node.delete(op.request.delete.key, timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(put=encode.put_result(result, want_trace=op.want_trace)))
 
 
-async def _put_many(op: _Operation) -> None:
+async def _put_many(op: Operation) -> None:
     items = list(op.request.put_many.items)
 
     async def one(index: int) -> pb.PrimeResponse:
@@ -99,7 +81,7 @@ async def _put_many(op: _Operation) -> None:
     await _each(op, len(items), one)
 
 
-async def _get_many(op: _Operation) -> None:
+async def _get_many(op: Operation) -> None:
     keys: Sequence[bytes] = list(op.request.get_many.keys)
     quorum = op.request.get_many.quorum
 
@@ -109,7 +91,7 @@ async def _get_many(op: _Operation) -> None:
     await _each(op, len(keys), one)
 
 
-async def _each(op: _Operation, count: int, answer_one: Callable[[int], Awaitable[pb.PrimeResponse]]) -> None:
+async def _each(op: Operation, count: int, answer_one: Callable[[int], Awaitable[pb.PrimeResponse]]) -> None:
     """Answer `count` items, a few at a time, each as soon as it is known; one failing stops no other."""
     if count > limits.CONTROL_BATCH_ITEMS_MAX:
         raise InvalidArgument(f"{count} items in one request; at most {limits.CONTROL_BATCH_ITEMS_MAX} go")
@@ -142,7 +124,7 @@ async def _each(op: _Operation, count: int, answer_one: Callable[[int], Awaitabl
     await op.done()
 
 
-async def _publish_name(op: _Operation) -> None:
+async def _publish_name(op: Operation) -> None:
     wanted = op.request.publish_name
     published = await op.node.publish_name(
         wanted.value,
@@ -154,7 +136,7 @@ async def _publish_name(op: _Operation) -> None:
     await op.send(pb.PrimeResponse(published_name=encode.published_name(published, want_trace=op.want_trace)))
 
 
-async def _resolve_name(op: _Operation) -> None:
+async def _resolve_name(op: Operation) -> None:
     wanted = op.request.resolve_name
     record = await op.node.resolve_name(
         PeerId(wanted.name), quorum=max(1, wanted.quorum), timeout=op.timeout_s
@@ -162,23 +144,23 @@ async def _resolve_name(op: _Operation) -> None:
     await op.send(pb.PrimeResponse(name=encode.name_record(record)))
 
 
-async def _trace_lookup(op: _Operation) -> None:
+async def _trace_lookup(op: Operation) -> None:
     found = await op.node.dht.closest_peers(op.request.trace_lookup.key, timeout_s=op.timeout_s)
     await op.send(pb.PrimeResponse(trace=encode.trace(found.trace)))
 
 
-async def _provide(op: _Operation) -> None:
+async def _provide(op: Operation) -> None:
     result = await op.node.provide(op.request.provide.cid, timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(provided=encode.provide_result(result, want_trace=op.want_trace)))
 
 
-async def _stop_providing(op: _Operation) -> None:
+async def _stop_providing(op: Operation) -> None:
     was_provided = await op.node.stop_providing(op.request.stop_providing.cid)
     result = pb.StopProvidingResult(was_provided=was_provided)
     await op.send(pb.PrimeResponse(stopped_providing=result))
 
 
-async def _find_providers(op: _Operation) -> None:
+async def _find_providers(op: Operation) -> None:
     find = op.request.find_providers
     limit = find.limit or limits.CONTROL_PROVIDERS_DEFAULT
     found = op.node.find_providers(find.cid, limit=limit, timeout=op.timeout_s)
@@ -188,12 +170,12 @@ async def _find_providers(op: _Operation) -> None:
     await op.done()
 
 
-async def _find_peer(op: _Operation) -> None:
+async def _find_peer(op: Operation) -> None:
     peer = await op.node.find_peer(PeerId(op.request.find_peer.peer), timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(peers=_peer_list(peer)))
 
 
-async def _closest_peers(op: _Operation) -> None:
+async def _closest_peers(op: Operation) -> None:
     peers = await op.node.closest_peers(op.request.closest_peers.key, timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(peers=_peer_list(*peers)))
 
@@ -202,31 +184,37 @@ def _peer_list(*peers: PeerInfo) -> pb.PeerList:
     return pb.PeerList(peers=[encode.peer_info(peer.id, peer.addrs) for peer in peers])
 
 
-async def _discovered_peers(op: _Operation) -> None:
+async def _discovered_peers(op: Operation) -> None:
     await op.send(pb.PrimeResponse(discovered=encode.discovered_peers(op.node.peers())))
 
 
-async def _dial(op: _Operation) -> None:
+async def _dial(op: Operation) -> None:
     peer = await op.node.connect(to_multiaddr(op.request.dial.addr), timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(peers=_peer_list(peer)))
 
 
-async def _ping(op: _Operation) -> None:
+async def _ping(op: Operation) -> None:
     round_trip_s = await op.node.ping(PeerId(op.request.ping.peer), timeout=op.timeout_s)
     await op.send(pb.PrimeResponse(pong=pb.PingResult(round_trip_s=round_trip_s)))
 
 
-async def _status(op: _Operation) -> None:
+async def _status(op: Operation) -> None:
     state = json.dumps(op.node.status(), separators=(",", ":")).encode()
     await op.send(pb.PrimeResponse(status=pb.StatusResult(json=state)))
 
 
-async def _drain(op: _Operation) -> None:
+async def _drain(op: Operation) -> None:
     handed_over, left_over = await op.node.drain(op.timeout_s)
     await op.send(pb.PrimeResponse(drained=pb.DrainResult(handed_over=handed_over, left_over=left_over)))
 
 
-_OPERATIONS: dict[str, Callable[[_Operation], Awaitable[None]]] = {
+# These take as long as their bytes do; parts of them have time limits.
+_OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
+    "put_begin": transfers.put,
+    "get_chunked": transfers.get,
+}
+
+_OPERATIONS: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "put": _put,
     "get": _get,
     "delete": _delete,
@@ -255,6 +243,7 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
     keys = {
         "put": (request.put.key,),
         "delete": (request.delete.key,),
+        "put_begin": (request.put_begin.key,),
         "put_many": tuple(item.key for item in request.put_many.items),
     }.get(name, ())
     if name in ("drain", "publish_name") or any(key.startswith(_SIGNED_PREFIX) for key in keys):

@@ -48,6 +48,7 @@ class ControlServer:
         self._streams.close()
         self._accepting.cancel()
         for session, scope in self._sessions.items():
+            session.stopping = True
             if not session.busy:
                 scope.cancel()
         if self._sessions:
@@ -94,7 +95,7 @@ class ControlServer:
             log.debug("control_client_gone")
 
     async def _answer_all(self, session: Session) -> None:
-        while not self._stopping and not session.detached:
+        while not session.detached:
             try:
                 request = await session.receive()
                 if request is None:

@@ -31,6 +31,7 @@ class _Frames(FrameReader):
 class Session:
     """Frames of one connection.
 
+    busy: a request is being answered. stopping: no further one is taken; a put in chunks ends there too.
     trusted: the client may sign and administrate (a Unix socket, or TCP with `control.tcp_trusted`).
     """
 
@@ -40,16 +41,24 @@ class Session:
         self.trusted = trusted
         self.busy = False
         self.detached = False
+        self.stopping = False
         self._stream = stream
         self._reader = _Frames(limits.CONTROL_REQUEST_BYTES_MAX)
         self._large_requests = large_requests
+        self._put_back: pb.Request | None = None
 
     async def receive(self) -> pb.Request | None:
-        """Return the next request, or None when the client closed. Waits as long as it takes to begin.
+        """Return the next request, or None when the client closed or the daemon is stopping.
 
-        Raises `MalformedRequest` for anything else, one that is not complete in time included.
+        Waits as long as it takes to begin. Raises `MalformedRequest` for anything else, one that is not
+        complete in time included.
         """
+        if self._put_back is not None:
+            request, self._put_back = self._put_back, None
+            return request
         self.busy = False
+        if self.stopping:
+            return None
         frame = self._next_frame()
         if frame is None:
             if self._reader.buffered_bytes == 0 and not await self._more():
@@ -64,6 +73,10 @@ class Session:
         if not request.IsInitialized():  # parsing does not look at required fields
             raise MalformedRequest("a request without one of its required fields")
         return request
+
+    def put_back(self, request: pb.Request) -> None:
+        """Make `request`, just received, the next one again."""
+        self._put_back = request
 
     async def send(self, message: Message) -> None:
         """Send one message. Raises `ClientGone`, also for a client that reads too slowly."""

@@ -122,7 +122,9 @@ def test_wrong_arguments_are_refused_before_anything_is_sent() -> None:
     with pytest.raises(errors.InvalidArgument):
         client.ping("not a peer id")
     with pytest.raises(errors.ValueTooLarge):
-        client.put("k", b"x" * (5 << 20))
+        client.put_many([PutItem("k", b"x" * (5 << 20))])
+    with pytest.raises(TypeError, match="not str"):
+        client.put("k", "text")
 
 
 def test_a_stream_that_is_left_early_disturbs_no_later_call(client: Client) -> None:

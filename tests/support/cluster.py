@@ -210,7 +210,7 @@ class Daemon:
         return await self.call(_ops.status())
 
     async def peers(self) -> list[DiscoveredPeer]:
-        return await self.call_every(_ops.discovered_peers())
+        return await self.call_every(_ops.peers())
 
     async def table_peers(self) -> set[PeerId]:
         """Return the members of its routing table."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import trio
 from fake_host import FakeHost
 
+from primedht import limits
 from primedht.cids import multihash_of
 from primedht.dht.config import seconds
 from primedht.dht.lookup import LookupResult
@@ -17,6 +20,7 @@ from primedht.errors import (
     PeerNotFound,
     PeerUnreachable,
     QuorumNotReached,
+    StoreFull,
     ValueNotFound,
 )
 from primedht.ids import PeerId
@@ -32,6 +36,7 @@ from primedht.results import (
     Refusal,
     Trace,
 )
+from primedht.transfers import InlineSink, InlineSource
 from primedht.wire import addrs
 
 ADDR = addrs.parse("/ip4/127.0.0.1/tcp/4101")
@@ -52,6 +57,8 @@ class FakeNode:
         self.names: dict[PeerId, NameRecord] = {}
         self.connected = [PeerInfo(peer(1), (ADDR, ADDR))]
         self.calls: list[tuple[str, dict[str, object]]] = []
+        self.open_transfers = 0
+        self.capacity = 1 << 40
         self.slow_key_reached = trio.Event()
         self.slow_key_go = trio.Event()
         self.dht = SimpleNamespace(
@@ -100,6 +107,35 @@ class FakeNode:
             raise ValueNotFound(f"no value of {key!r}").with_trace(_trace(key))
         value = self.values[key]
         return FoundValue(key, value, value, True, (peer(1),), writer_unix_ms=5, expires_unix_s=1e9)
+
+    @asynccontextmanager
+    async def open_sink(self, key: bytes, *, size: int | None = None, **options: object) -> AsyncIterator:
+        """Keys that begin with `large` are of any size, and never held; others are inline."""
+
+        async def store(value: bytes, timeout: float) -> PutResult:
+            if key == b"slow":
+                self.slow_key_reached.set()
+                await self.slow_key_go.wait()
+            return await self.put(key, value, timeout=timeout, **options)
+
+        if not key:
+            raise InvalidKey("a key has 1 to 1024 bytes, not 0")
+        self.open_transfers += 1
+        try:
+            if key.startswith(b"large"):
+                yield LargeSink(store, self.capacity)
+            else:
+                yield InlineSink(store, size=size, bytes_max=limits.INLINE_BYTES_MAX)
+        finally:
+            self.open_transfers -= 1
+
+    async def open_source(self, key: bytes, *, quorum: int = 1, timeout: float = 60) -> object:
+        """`large/SIZE` gives so many bytes of `large_piece`; `broken/SIZE` fails half-way."""
+        kind, _, size = key.partition(b"/")
+        if kind not in (b"large", b"broken"):
+            return InlineSource(await self.get_record(key, quorum=quorum, timeout=timeout))
+        self.open_transfers += 1
+        return LargeSource(self, key, int(size), fails=kind == b"broken")
 
     async def delete(self, key: bytes, **options: object) -> PutResult:
         result = await self.put(key, b"")
@@ -182,6 +218,48 @@ class FakeNode:
             yield await self.get_record(key)
 
         return found()
+
+
+class LargeSink:
+    """Takes any number of bytes and keeps their hash; `capacity` bytes fit."""
+
+    def __init__(self, store, capacity: int) -> None:
+        self._store = store
+        self._capacity = capacity
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    async def write(self, data: bytes) -> None:
+        self._hash.update(data)
+        self._size += len(data)
+        if self._size > self._capacity:
+            raise StoreFull("no room")
+
+    async def commit(self, *, timeout: float) -> PutResult:
+        return await self._store(f"{self._size} {self._hash.hexdigest()}".encode(), timeout)
+
+
+LARGE_PIECE = bytes(range(256)) * 256
+
+
+class LargeSource:
+    def __init__(self, node: FakeNode, key: bytes, size: int, *, fails: bool) -> None:
+        self.found = FoundValue(key, b"", b"", True, (peer(1),))
+        self.size = size
+        self._node = node
+        self._left = size
+        self._fails = fails
+
+    async def read(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        if self._fails and self._left < self.size / 2:
+            raise PeerUnreachable("the peer that has the rest is gone")
+        piece = LARGE_PIECE[: self._left]
+        self._left -= len(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        self._node.open_transfers -= 1
 
 
 def _trace(key: bytes) -> Trace:

@@ -1,0 +1,88 @@
+"""Files that are there whole or not at all: written beside their place, and renamed when complete."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from primedht.errors import DiskFull, InvalidArgument
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class WholeFile:
+    """A file that appears under its path, or takes the place of the one there, by `commit` and no sooner.
+
+    A link there stays one. A pipe or a device is written as it is: it has no parts to hide, and must not
+    be replaced. mode: of a new file, less what the umask takes. After SIGKILL a hidden `.primedht-*`
+    file may be left in the folder, never a part under the path itself.
+
+    All methods raise `DiskFull`, or `InvalidArgument` for a file that cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, mode: int = 0o666) -> None:
+        self._path = Path(path)
+        self._temporary: Path | None = None
+        self._stream: IO[bytes] | None = None
+        with self._failing():
+            self._target = self._path.resolve()
+            if self._target.exists() and not self._target.is_file():
+                self._stream = self._target.open("wb", buffering=0)
+                return
+            temporary = self._target.parent / f".primedht-{os.urandom(8).hex()}"
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            self._stream = os.fdopen(os.open(temporary, flags, mode), "wb", buffering=0)
+            self._temporary = temporary
+
+    def write(self, data: bytes) -> None:
+        """Append all of `data`."""
+        assert self._stream is not None, "written after commit or close"
+        rest = memoryview(data)
+        with self._failing():
+            while rest:
+                rest = rest[self._stream.write(rest) :]
+
+    def commit(self) -> None:
+        """Put what was written under the path, durably."""
+        assert self._stream is not None, "committed twice, or after close"
+        with self._failing():
+            if self._temporary is not None:
+                os.fsync(self._stream.fileno())
+                os.rename(self._temporary, self._target)
+                self._temporary = None
+                _sync_folder(self._target.parent)
+            self._stream.close()
+        self._stream = None
+
+    def close(self) -> None:
+        """Forget what was not committed. Never fails, and may be called again."""
+        if self._stream is not None:
+            with suppress(OSError):
+                self._stream.close()
+            self._stream = None
+        if self._temporary is not None:
+            with suppress(OSError):
+                self._temporary.unlink()
+            self._temporary = None
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.close()
+            if error.errno in _FULL:
+                raise DiskFull(f"{self._path}: {error.strerror}; make room") from None
+            raise InvalidArgument(f"{self._path}: {error.strerror}; choose another path") from None
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
