@@ -39,10 +39,11 @@ COMMANDS = {
     "find-peer": Entry("peers", "Peers", "Print a peer's addresses, one a line."),
     "closest-peers": Entry("peers", "Peers", "Print the reachable peers closest to a key, nearest first."),
     "peers": Entry("peers", "Peers", "List the known peers and how each was found."),
+    "trace": Entry("trace", "Peers", "Draw how a lookup goes: who was asked, and what each said."),
     "connect": Entry("peers", "Peers", "Connect to a peer."),
     "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-GROUPS = ("config", "key", "name")
+GROUPS = ("config", "key", "name", "trace")
 """Those that have commands of their own."""
 
 

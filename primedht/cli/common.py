@@ -14,12 +14,13 @@ from primedht.units import parse_duration
 from primedht.whole_file import WholeFile
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console
 
     from primedht.client import Client, PeerAddrs
     from primedht.ids import PeerId
     from primedht.results import PutResult, Refusal
 
+PLAIN_COLUMNS = 100  # of drawings where there is no terminal
 _DAEMON_PANEL = "Which daemon"
 
 Control = Annotated[
@@ -92,14 +93,12 @@ def peer_json(peer: PeerAddrs) -> dict[str, Any]:
     return {"peer": str(peer.id), "addrs": list(peer.addrs)}
 
 
-def print_wide(shown: RenderableType) -> None:
-    """Print a table or the like, as wide as the terminal; never cut where there is none."""
+def console() -> Console:
+    """Return standard output for tables: as wide as the terminal; where there is none, never cut."""
     from rich.console import Console
 
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=1_000)
-    console.print(shown)
+    made = Console(highlight=False)
+    return made if made.is_terminal else Console(highlight=False, width=1_000)
 
 
 def peer_texts(peers: tuple[PeerId, ...]) -> list[str]:

@@ -90,7 +90,7 @@ def show(
             }
         )
     else:
-        common.print_wide(_table(settings))
+        common.console().print(_table(settings))
 
 
 def settings_of(loaded: Loaded) -> Iterator[Setting]:

@@ -22,6 +22,7 @@ from primedht.cli.settings import (
     SetDataDir,
     flag_values,
 )
+from primedht.cli.watch import Interval, Watch, show
 
 app = App()
 
@@ -74,20 +75,19 @@ def show_id(
     )
 
 
-@app.command(epilog="Example: primedht status --json")
+@app.command(epilog="Example: primedht status --watch --interval 5s")
 def status(
+    watch: Watch = False,
+    interval: Interval = "2s",
     as_json: AsJson = False,
     control: Control = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """Show what the node is, whom it knows and what it keeps."""
-    state = common.client(control, data_dir).status()
-    if as_json:
-        common.print_json(state)
-        return
     from primedht.cli.status_view import status_view
 
-    common.print_wide(status_view(state))
+    daemon = common.client(control, data_dir)
+    show(daemon.status, status_view, dict if as_json else None, watch=watch, interval=interval)
 
 
 @app.command(epilog="Example: primedht drain")

@@ -10,6 +10,7 @@ import typer
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
 from primedht.cli.help import App
+from primedht.cli.watch import Interval, Watch, show
 from primedht.ids import PeerId
 
 app = App()
@@ -17,35 +18,19 @@ app = App()
 _PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="A peer id, such as 12D3KooW...")]
 
 
-@app.command(epilog="Example: primedht peers --json")
+@app.command(epilog="Example: primedht peers --watch")
 def peers(
+    watch: Watch = False,
+    interval: Interval = "2s",
     as_json: AsJson = False,
     control: Control = None,
     data_dir: DataDirOption = None,
 ) -> None:
     """List the known peers and how each was found."""
-    known = common.client(control, data_dir).peers()
-    if as_json:
-        common.print_json(
-            [
-                {
-                    "peer": str(peer.id),
-                    "how": peer.how,
-                    "in_routing_table": peer.in_routing_table,
-                    "addrs": list(peer.addrs),
-                }
-                for peer in known
-            ]
-        )
-        return
-    if not known:
-        print("no peers yet; `primedht status` says why")
-        return
-    for peer in known:
-        place = "in the routing table" if peer.in_routing_table else "not in the routing table"
-        print(f"{peer.id}  {place}, found by {peer.how}")
-        for addr in peer.addrs:
-            print(f"    {addr}")
+    from primedht.cli.peers_view import peers_json, peers_view
+
+    daemon = common.client(control, data_dir)
+    show(daemon.peers, peers_view, peers_json if as_json else None, watch=watch, interval=interval)
 
 
 @app.command(epilog="Example: primedht connect 192.0.2.7:4101")

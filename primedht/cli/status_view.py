@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,6 +12,10 @@ from rich.text import Text
 from primedht.units import format_duration, format_size
 
 _BAR = " ▁▂▃▄▅▆▇█"
+_METER_COLUMNS = 10
+_NEARLY_FULL = 0.9
+_KEPT_ALIVE_SHOWN = 5
+_KEY_CHARS = 40
 
 
 def status_view(state: dict[str, Any]) -> Table:
@@ -26,49 +31,84 @@ def status_view(state: dict[str, Any]) -> Table:
 def _rows(state: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     network, mode, table = state["network"], state["mode"], state["routing_table"]
     storage, providers = state["storage"], state["providers"]
-    yield "peer id", Text(state["peer_id"])
+    yield "peer id", Text(state["peer_id"], style="cyan")
     yield "network", Text(f"{network['protocol']} ({network['kind']})")
-    yield "mode", Text(f"{'server' if mode['serving'] else 'client'} ({mode['reason']})")
-    yield "addresses", Text("\n".join(state["addrs"]) or "none")
+    yield "mode", Text(f"{'server' if mode['serving'] else 'client'}: {mode['reason']}")
     yield "uptime", Text(format_duration(state["uptime_s"]))
-    yield "routing table", _peers(table)
+    yield "addresses", Text("\n".join(addr.partition("/p2p/")[0] for addr in state["addrs"]) or "none")
+    yield "peers", _peers(table, state["host"]["connections"])
+    if table["bucket_sizes"]:
+        yield "buckets", _buckets(table)
     for attempt in state["bootstrap"]:
         if attempt["code"] != "ok":
             problem = Text(f"{attempt['addr']}: {attempt['detail']} [{attempt['code']}]", style="yellow")
             yield "bootstrap", problem
     yield "records", _records(storage)
-    yield "kept alive", Text(f"{_count(storage['kept_alive'], 'value')} of this node's own")
+    yield (
+        "",
+        _meter(storage["bytes"], storage["bytes_max"])
+        .append(f", in {storage['backend']}")
+        .append("" if storage["durable"] else " (not durable)", style="yellow"),
+    )
     yield (
         "providers",
-        Text(
-            f"{_count(providers['records'], 'record')} held, {_count(providers['provided'], 'CID')} provided"
-        ),
+        Text(f"{_count(providers['records'], 'record')} of {_count(providers['keys'], 'CID')}"),
     )
-    yield "connections", Text(str(state["host"]["connections"]))
+    yield "", _meter(providers["bytes"], providers["bytes_max"])
+    yield "kept alive", _kept_alive(storage["kept_alive"], state["kept_alive"], providers["provided"])
 
 
-def _peers(table: dict[str, Any]) -> Text:
-    shown = Text(_count(table["peers"], "peer"))
+def _peers(table: dict[str, Any], connections: int) -> Text:
+    shown = Text(f"{table['peers']} in the routing table, {_count(connections, 'connection')}")
     if table["why_empty"]:
-        return shown.append(f" ({table['why_empty']})", style="yellow")
+        shown.append(f" ({table['why_empty']})", style="yellow")
+    estimate = table["network_size_estimate"]
+    return shown.append(f"; some {estimate:,.0f} in the network") if estimate else shown
+
+
+def _buckets(table: dict[str, Any]) -> Text:
+    """Draw a bar for each bucket, the one of the farthest peers first."""
     sizes, full = table["bucket_sizes"], table["bucket_size_max"]
     bars = "".join(_BAR[-(-size * (len(_BAR) - 1) // full)] for size in sizes)
-    return (
-        shown.append("  ")
-        .append(bars, style="cyan")
-        .append(f"  {_count(len(sizes), 'bucket')} of up to {full}")
+    numbers = " ".join(map(str, sizes))
+    return Text(bars, style="green").append(
+        f"  {numbers} (up to {full} each, from far to near)", style="default"
     )
 
 
 def _records(storage: dict[str, Any]) -> Text:
     kinds = ", ".join(f"{count} {name}" for name, count in storage["by_namespace"].items() if count)
-    shown = Text(f"{storage['records']}{f' ({kinds})' if kinds else ''}, {format_size(storage['bytes'])}")
-    durable = "durable" if storage["durable"] else "not durable"
-    shown.append(f", in {storage['backend']} ({durable})")
+    shown = Text(
+        f"{storage['records']:,} of up to {storage['records_max']:,}{f' ({kinds})' if kinds else ''}"
+    )
     troubles = {name: storage[name] for name in ("evicted", "refused", "corrupt") if storage[name]}
     if troubles:
         shown.append(", " + ", ".join(f"{count} {name}" for name, count in troubles.items()), style="yellow")
     return shown
+
+
+def _kept_alive(count: int, soonest: list[dict[str, Any]], provided: int) -> Text:
+    shown = Text(f"{_count(count, 'value')} and {_count(provided, 'CID')} of this node's own")
+    now = time.time()
+    for each in soonest[:_KEPT_ALIVE_SHOWN]:
+        key = each["key"] if len(each["key"]) <= _KEY_CHARS else f"{each['key'][: _KEY_CHARS - 1]}…"
+        again = format_duration(max(0.0, each["republish_unix_s"] - now))
+        shown.append(f"\n{key}").append(f"  {format_size(each['bytes'])}, put again in {again}", style="dim")
+    if count > _KEPT_ALIVE_SHOWN:
+        shown.append(f"\nand {count - _KEPT_ALIVE_SHOWN} more", style="dim")
+    return shown
+
+
+def _meter(used: int, most: int) -> Text:
+    """Draw how much of a quota is used."""
+    share = min(1.0, used / most) if most else 0.0
+    filled = -(-int(share * _METER_COLUMNS * 100) // 100)
+    style = "yellow" if share >= _NEARLY_FULL else "green"
+    return (
+        Text("█" * filled, style=style)
+        .append("░" * (_METER_COLUMNS - filled), style="dim")
+        .append(f"  {format_size(used)} of {format_size(most)}", style="default")
+    )
 
 
 def _count(count: int, noun: str) -> str:

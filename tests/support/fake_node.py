@@ -197,7 +197,33 @@ class FakeNode:
         return 0.0125
 
     def status(self) -> dict[str, object]:
-        return {"peer_id": str(self.peer_id), "storage": {"records": len(self.values)}}
+        return {
+            "peer_id": str(self.peer_id),
+            "addrs": self.addrs,
+            "network": {"kind": "private", "protocol": "/test/kad/1.0.0"},
+            "mode": {"serving": True, "reason": "auto: private networks are served"},
+            "uptime_s": 4321.0,
+            "routing_table": {
+                "peers": 28, "bucket_sizes": [20, 7, 1], "bucket_size_max": 20, "why_empty": None,
+                "network_size_estimate": 31.6,
+            },
+            "bootstrap": [
+                {"addr": "/ip4/192.0.2.7/tcp/4101", "code": "peer_unreachable", "detail": "refused"},
+                {"addr": "/ip4/192.0.2.8/tcp/4101", "code": "ok", "detail": "answered"},
+            ],
+            "storage": {
+                "backend": "memory", "durable": False, "records": len(self.values), "bytes": 490 << 10,
+                "bytes_max": 1 << 20, "records_max": 200_000, "by_namespace": {"pk": 0, "open": 3},
+                "kept_alive": 7, "evicted": 2, "refused": 0, "corrupt": 0,
+            },
+            "kept_alive": [
+                {"key": key, "bytes": len(key) - 5, "expires_unix_s": 2e9, "republish_unix_s": 0}
+                for key in ("key-0", "key-1", "key-2" + "x" * 60, "key-3", "key-4", "key-5", "key-6")
+            ],
+            "providers": {"keys": 1, "records": 2, "provided": 1, "bytes": 250, "bytes_max": 256},
+            "repair": {"copies_sent": 0},
+            "host": {"connections": 1},
+        }  # fmt: skip
 
     async def drain(self, budget: float = 3600) -> tuple[int, int]:
         self.calls.append(("drain", {"budget_s": seconds(budget)}))
