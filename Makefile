@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv run test lint docs proto proto-check interop bench soak clean
+.PHONY: venv run test lint docs proto proto-check interop fuzz bench soak clean
 
 venv: $(STAMP)
 
@@ -19,7 +19,7 @@ run: venv
 	$(BIN)/primedht run $(ARGS)
 
 test: venv
-	$(BIN)/python -m pytest -q -m 'not interop and not soak' $(ARGS)
+	$(BIN)/python -m pytest -q -m 'not interop and not soak and not fuzz' $(ARGS)
 
 lint: venv
 	$(BIN)/ruff check .
@@ -49,7 +49,11 @@ proto-check: proto
 interop: venv
 	$(BIN)/python -m pytest -q -m interop tests/interop $(ARGS)
 
+fuzz: venv
+	$(BIN)/python -m pytest -q -m fuzz tests/fuzz -o faulthandler_timeout=0 $(ARGS)
+
 soak: venv
+	FUZZ_SECONDS=600 $(MAKE) fuzz
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
 BENCHMARKS := engine transport dht peers

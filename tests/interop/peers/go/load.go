@@ -178,8 +178,11 @@ func (w *worker) close() {
 	}
 }
 
+// run asks at least once, however late it got its turn.
 func (w *worker) run(ctx context.Context, until time.Time) {
-	for began := time.Now(); began.Before(until); began = time.Now() {
+	defer w.close()
+	for more := true; more; more = time.Now().Before(until) {
+		began := time.Now()
 		if err := w.ask(ctx); err != nil {
 			w.failed++
 			w.failure = err
@@ -188,7 +191,6 @@ func (w *worker) run(ctx context.Context, until time.Time) {
 		}
 		w.took = append(w.took, time.Since(began))
 	}
-	w.close()
 }
 
 // load asks for `req.Seconds` with `req.Streams` requests at once, spread over `req.Clients` members of
@@ -324,7 +326,7 @@ func (n *node) dial(ctx context.Context, req *request) (reply, error) {
 	var mu sync.Mutex
 	connections, failures, failure := 0, 0, ""
 	_ = parallel(len(dialers), len(dialers), func(i int) error {
-		for time.Now().Before(until) {
+		for more := true; more; more = time.Now().Before(until) {
 			err := dialers[i].Connect(ctx, *info)
 			if err == nil {
 				err = dialers[i].Network().ClosePeer(info.ID)
