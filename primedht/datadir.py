@@ -163,6 +163,27 @@ def prepare_data_dir(path: Path) -> DataDir:
     return DataDir(path)
 
 
+def inspect_data_dir(path: Path, *, allow_network_fs: bool = False) -> DataDir | None:
+    """Return a data directory that a node could use as it is, or None where there is none yet.
+
+    Makes and changes nothing. Raises as `open_data_dir` does, and `IdentityCorrupt` or `KeyFileExposed`.
+    """
+    path = path.expanduser().absolute()
+    _check_file_system(path, allow_network_fs=allow_network_fs)
+    if not path.exists():
+        return None
+    _check_usable(path)
+    version = _read_version(path)
+    if version is not None and version > VERSION:
+        raise _too_new(path, version)
+    if (path / _LOCK).exists():
+        with _locked(path, record=False):
+            pass
+    if (path / _IDENTITY).exists():
+        DataDir(path).identity()
+    return DataDir(path)
+
+
 def write_private(path: Path, data: bytes) -> None:
     """Write or replace a 0600 file durably: after a crash at any moment it is the old or the new one.
 
@@ -205,10 +226,19 @@ def _make_dir(path: Path) -> None:
     """Make `path`, or check that what is there is a directory of our user that can be used."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-        usable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
     except FileExistsError:
         raise DataDirUnusable(f"{path} is not a directory; choose another") from None
+    except OSError as error:
+        raise _as_local(error, path) from None
+    _check_usable(path)
+
+
+def _check_usable(path: Path) -> None:
+    try:
+        if not path.is_dir():
+            raise DataDirUnusable(f"{path} is not a directory; choose another")
+        status = path.stat()
+        usable = os.access(path, os.R_OK | os.W_OK | os.X_OK)
     except OSError as error:
         raise _as_local(error, path) from None
     if status.st_uid != os.getuid():
@@ -230,7 +260,8 @@ def _check_room(path: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, *, record: bool = True) -> Iterator[None]:
+    """Hold the lock. record: write down who has it; the id only makes another process's message better."""
     try:
         descriptor = os.open(path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
@@ -245,9 +276,10 @@ def _locked(path: Path) -> Iterator[None]:
             ) from None
         except OSError as error:
             raise _as_local(error, path / _LOCK) from None
-        with suppress(OSError):  # the id only makes the other process's message better
-            os.ftruncate(descriptor, 0)
-            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        if record:
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+                os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         yield
     finally:
         os.close(descriptor)  # releases the lock; the file stays, for unlinking it would race

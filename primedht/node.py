@@ -10,6 +10,7 @@ keys on top.
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,7 +24,7 @@ import trio
 
 from primedht import limits
 from primedht.cids import multihash_of, parse_cid
-from primedht.clock import SystemClock
+from primedht.clock import StepWatch, SystemClock
 from primedht.config import Config, NodeConfig
 from primedht.datadir import DataDir, open_data_dir
 from primedht.dht.config import DhtConfig, Duration, seconds
@@ -87,7 +88,7 @@ class Node:
 
     def __init__(
         self, config: Config, dht: Dht, host: Host, identity: PrivateKey, keystore: Keystore | None,
-        store: KeyValue, backend: str,
+        store: KeyValue, backend: str, data_dir: Path | None,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
@@ -95,10 +96,12 @@ class Node:
         self._identity = identity
         self._keystore = keystore
         self._store = store
-        self._backend = backend
+        self.backend = backend
+        self.data_dir = data_dir
         self._clock = SystemClock()
         self._started_at = trio.current_time()
         self._names = Names(dht, self._signer, self._clock)
+        self.clock_steps = StepWatch()
         dht.values.renew = self._renew
 
     # --- what is there -----------------------------------------------------------------------------
@@ -111,6 +114,17 @@ class Node:
     def addrs(self) -> list[str]:
         """The addresses to give to others, each ending in `/p2p/<our id>`."""
         return [f"{addr}/p2p/{self.peer_id}" for addr in self.host.listen_addrs]
+
+    @property
+    def uptime_s(self) -> float:
+        return trio.current_time() - self._started_at
+
+    @property
+    def store_is_durable(self) -> bool | None:
+        """Whether what the store acknowledged survives any end of it; None where it cannot say."""
+        known = {"lmdb": True, "memory": False}
+        durable: bool | None = known.get(self.backend, getattr(self._store, "durable", None))
+        return durable
 
     @property
     def discovery(self) -> Discovery:
@@ -344,7 +358,7 @@ class Node:
             "addrs": self.addrs,
             "network": {"kind": dht.config.network_kind, "protocol": dht.config.network_id},
             "mode": {"serving": dht.mode.serving, "reason": dht.mode.reason},
-            "uptime_s": round(trio.current_time() - self._started_at, 1),
+            "uptime_s": round(self.uptime_s, 1),
             "routing_table": {
                 "peers": len(dht.routing_table),
                 "bucket_sizes": dht.routing_table.bucket_sizes(),
@@ -357,10 +371,8 @@ class Node:
                 for attempt in dht.bootstrap.attempts.values()
             ],
             "storage": {
-                "backend": self._backend,
-                "durable": {"lmdb": True, "memory": False}.get(
-                    self._backend, getattr(self._store, "durable", None)
-                ),
+                "backend": self.backend,
+                "durable": self.store_is_durable,
                 "records": values.records,
                 "bytes": values.bytes_used,
                 "by_namespace": dict(values.by_namespace),
@@ -396,6 +408,15 @@ class Node:
             }
             for entry in soonest
         ]
+
+    def own_record(self) -> tuple[bytes, bytes]:
+        """Return a key and a value that this node may put on any network, for trying that out.
+
+        Only this node can write under the key; the value is a new one where the network allows that.
+        """
+        if self.dht.config.ipfs_keys_only:
+            return b"/pk/" + bytes(self.peer_id), self._identity.public_key.serialized
+        return f"/prime/doctor/{self.peer_id}/round-trip".encode(), os.urandom(16)
 
     # --- inner -----------------------------------------------------------------------------------------
 
@@ -519,7 +540,8 @@ async def open_node(
         if config.mdns_enabled:
             nursery = await stack.enter_async_context(open_background_nursery())
             nursery.start_soon(_serve_mdns, host, engine)
-        yield Node(config, engine, host, identity, keystore, storage, backend)
+        path = directory.path if directory is not None else None
+        yield Node(config, engine, host, identity, keystore, storage, backend, path)
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:

@@ -12,6 +12,7 @@ import pytest
 from primedht import errors
 from primedht.cli import app, exits
 from primedht.errors import PrimeDhtError
+from primedht.findings import PROBLEMS
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -65,6 +66,27 @@ def test_every_error_code_is_in_the_table_with_its_exit_status() -> None:
     assert len(codes) == len(set(codes)), "a code stands there twice"
     assert set(codes) == set(_all_codes(PrimeDhtError))
     assert {code: int(status) for code, status in rows} == {code: exits.status_of(code) for code in codes}
+
+
+def test_every_finding_of_doctor_has_its_entry_and_no_other_has() -> None:
+    entries = re.findall(r"^### (\S+)$", _section("troubleshooting.md", "What doctor finds"), re.M)
+    assert entries == list(PROBLEMS)
+
+
+def test_what_the_seed_called_common_issues_comes_first() -> None:
+    assert _headings(ROOT / "docs" / "troubleshooting.md")[1:5] == [
+        "The three most common",
+        "Connection failures",
+        "High memory usage",
+        "Slow lookups",
+    ]
+
+
+def test_the_errors_that_users_meet_are_explained() -> None:
+    entries = re.findall(r"^### (\S+)$", _section("troubleshooting.md", "Errors of commands"), re.M)
+    assert set(entries) <= set(_all_codes(PrimeDhtError))
+    assert not set(entries) & set(PROBLEMS), "one entry per code"
+    assert len(entries) >= 15
 
 
 def test_the_codes_of_the_command_line_itself_are_named() -> None:

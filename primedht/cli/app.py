@@ -25,6 +25,7 @@ COMMANDS = {
     "config": Entry("config", "Node", "The configuration of a node."),
     "id": Entry("node", "Node", "Print the node's peer id and addresses."),
     "status": Entry("node", "Node", "Show what the node is, whom it knows and what it keeps."),
+    "doctor": Entry("doctor", "Node", "Check a node and its surroundings, and say what to do."),
     "drain": Entry("node", "Node", "Hand the records over before leaving for good."),
     "key": Entry("key", "Node", "Named keys that sign records."),
     "put": Entry("values", "Values", "Store a value under a key."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from primedht import errors
+from primedht.findings import Finding, severity_of
 from primedht.ids import PeerId
 from primedht.pb import p2pd_pb2 as pb
 from primedht.results import (
@@ -79,6 +80,16 @@ def discovered_peer(message: pb.DiscoveredPeer) -> DiscoveredPeer:
         addrs=tuple(message.addrs),
         how=message.how,  # type: ignore[arg-type]
         in_routing_table=message.in_routing_table,
+    )
+
+
+def finding(message: pb.Finding) -> Finding:
+    return Finding(
+        check=message.check,
+        code=message.code,
+        severity=severity_of(message.severity),
+        text=message.text,
+        advice=message.advice,
     )
 
 

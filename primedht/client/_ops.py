@@ -13,8 +13,9 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from primedht import errors
 from primedht.client import _decode
 from primedht.client._call import Call, Duration, count, key_bytes, peer_id, prime_call, seconds
+from primedht.findings import Finding
 from primedht.ids import PeerId
-from primedht.limits import CONTROL_TIMEOUT_S, IPNS_LIFETIME_S, VALUE_BYTES_MAX
+from primedht.limits import CONTROL_TIMEOUT_S, DOCTOR_TIMEOUT_S, IPNS_LIFETIME_S, VALUE_BYTES_MAX
 from primedht.pb import p2pd_pb2 as pb
 from primedht.results import (
     DiscoveredPeer,
@@ -280,6 +281,16 @@ def drain(*, timeout: Duration = 600.0) -> Call[DrainResult]:
         "drain",
         pb.DrainRequest(),
         lambda prime: (DrainResult(prime.drained.handed_over, prime.drained.left_over),),
+        timeout,
+    )
+
+
+def examine(*, timeout: Duration = DOCTOR_TIMEOUT_S) -> Call[Finding]:
+    """Return what the daemon finds out about itself, its machine and its network."""
+    return prime_call(
+        "examine",
+        pb.ExamineRequest(),
+        lambda prime: (_decode.finding(each) for each in prime.findings.findings),
         timeout,
     )
 

@@ -164,6 +164,7 @@ class AsyncClient:
     identify = _one(_ops.identify)
     status = _one(_ops.status)
     drain = _one(_ops.drain)
+    examine = _all(_ops.examine)
 
     async def aclose(self) -> None:
         """Close the idle connections; the client can still be used afterwards."""

@@ -175,6 +175,7 @@ class Client:
     identify = _one(_ops.identify)
     status = _one(_ops.status)
     drain = _one(_ops.drain)
+    examine = _all(_ops.examine)
 
     def close(self) -> None:
         """Close the idle connections; the client can still be used afterwards."""

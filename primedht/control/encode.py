@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from primedht.errors import PrimeDhtError, QuorumNotReached
+from primedht.findings import Finding
 from primedht.ids import PeerId
 from primedht.pb import p2pd_pb2 as pb
 from primedht.results import (
@@ -130,4 +131,15 @@ def trace(made: Trace) -> pb.Trace:
         ],
         stopped=made.stopped,
         took_s=made.took_s,
+    )
+
+
+def findings(found: Iterable[Finding]) -> pb.Findings:
+    return pb.Findings(
+        findings=[
+            pb.Finding(
+                check=each.check, code=each.code, severity=each.severity, text=each.text, advice=each.advice
+            )
+            for each in found
+        ]
     )

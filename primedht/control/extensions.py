@@ -13,6 +13,7 @@ from primedht import limits
 from primedht.control import encode, transfers
 from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
+from primedht.doctor.examine import examine
 from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, PrimeDhtError
 from primedht.ids import PeerId
 from primedht.kad.messages import PeerInfo
@@ -208,6 +209,10 @@ async def _drain(op: Operation) -> None:
     await op.send(pb.PrimeResponse(drained=pb.DrainResult(handed_over=handed_over, left_over=left_over)))
 
 
+async def _examine(op: Operation) -> None:
+    await op.send(pb.PrimeResponse(findings=encode.findings(await examine(op.node))))
+
+
 # These take as long as their bytes do; parts of them have time limits.
 _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "put_begin": transfers.put,
@@ -233,6 +238,7 @@ _OPERATIONS: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "publish_name": _publish_name,
     "resolve_name": _resolve_name,
     "trace_lookup": _trace_lookup,
+    "examine": _examine,
 }
 
 
@@ -246,5 +252,5 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
         "put_begin": (request.put_begin.key,),
         "put_many": tuple(item.key for item in request.put_many.items),
     }.get(name, ())
-    if name in ("drain", "publish_name") or any(key.startswith(_SIGNED_PREFIX) for key in keys):
+    if name in ("drain", "examine", "publish_name") or any(key.startswith(_SIGNED_PREFIX) for key in keys):
         raise NotPermitted("refused over TCP; use the Unix socket, or set control.tcp_trusted")

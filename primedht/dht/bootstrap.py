@@ -50,7 +50,7 @@ class Bootstrap:
         self._book = ports.address_book
         self._peers = peers
         self._lookups = lookups
-        self._addrs = tuple(addrs)
+        self.addrs = tuple(addrs)
         self._peer_of: dict[str, PeerId] = {}
         self.remembered: tuple[PeerInfo, ...] = ()
         self.attempts: dict[str, Attempt] = {}
@@ -63,7 +63,7 @@ class Bootstrap:
         """Say why the routing table is empty, or None if it is not."""
         if len(self._peers.table):
             return None
-        if not self._addrs and not self.remembered:
+        if not self.addrs and not self.remembered:
             return "no bootstrap peer is configured and none is remembered; waiting to be found"
         if not self.tried.is_set():
             return "the first bootstrap attempt is still under way"
@@ -82,7 +82,7 @@ class Bootstrap:
             await self._join()
             if not self.tried.is_set():
                 self.tried.set()
-                if (why := self.why_empty()) is not None and self._addrs:
+                if (why := self.why_empty()) is not None and self.addrs:
                     log.warning("routing_table_empty", why=why)
             if len(self._peers.table):
                 pause_s = limits.BOOTSTRAP_PAUSE_S
@@ -103,7 +103,7 @@ class Bootstrap:
         if len(self._peers.table) < limits.LOW_PEERS:
             async with trio.open_nursery() as nursery:
                 at_once = trio.CapacityLimiter(limits.ADMISSIONS_AT_ONCE)
-                for addr in self._addrs:
+                for addr in self.addrs:
                     peer = self._peer_of.get(addr)
                     if peer is None or peer not in self._peers.table:
                         nursery.start_soon(self._try_addr, addr, at_once)
@@ -113,25 +113,30 @@ class Bootstrap:
         if len(self._peers.table):
             await self.walk_to_self()
 
+    async def attempt(self, addr: str) -> Attempt:
+        """Try one bootstrap address now; how it ended is returned, and remembered."""
+        self.attempts[addr] = attempt = await self._attempt(addr)
+        return attempt
+
+    async def _attempt(self, addr: str) -> Attempt:
+        try:
+            peer = await self._connections.connect_addr(addr, timeout_s=limits.BOOTSTRAP_DIAL_S)
+        except PrimeDhtError as error:
+            log.info("bootstrap_failed", addr=addr, code=error.code, error=str(error))
+            return Attempt(addr, error.code, str(error))
+        self._peer_of[addr] = peer
+        self._peers.note_found(peer, "bootstrap")
+        if peer == self._peers.peer_id:
+            return Attempt(addr, "self", "this is our own address")
+        if self._connections.serves_kad(peer) is False:
+            return Attempt(addr, "no_kad", "connected, but it does not serve this network's protocol")
+        if await self._peers.verify(peer):
+            return Attempt(addr, "ok", "answered")
+        return Attempt(addr, "peer_unreachable", "connected, then failed a request")
+
     async def _try_addr(self, addr: str, at_once: trio.CapacityLimiter) -> None:
         async with at_once:
-            try:
-                peer = await self._connections.connect_addr(addr, timeout_s=limits.BOOTSTRAP_DIAL_S)
-            except PrimeDhtError as error:
-                self.attempts[addr] = Attempt(addr, error.code, str(error))
-                log.info("bootstrap_failed", addr=addr, code=error.code, error=str(error))
-                return
-            self._peer_of[addr] = peer
-            self._peers.note_found(peer, "bootstrap")
-            if peer == self._peers.peer_id:
-                self.attempts[addr] = Attempt(addr, "self", "this is our own address")
-            elif self._connections.serves_kad(peer) is False:
-                detail = "connected, but it does not serve this network's protocol"
-                self.attempts[addr] = Attempt(addr, "no_kad", detail)
-            elif await self._peers.verify(peer):
-                self.attempts[addr] = Attempt(addr, "ok", "answered")
-            else:
-                self.attempts[addr] = Attempt(addr, "peer_unreachable", "connected, then failed a request")
+            await self.attempt(addr)
 
     async def _try_remembered(self, info: PeerInfo, at_once: trio.CapacityLimiter) -> None:
         async with at_once:

@@ -28,6 +28,7 @@ from primedht.dht.ports import Ports, Requester
 from primedht.dht.streaming import Spawn
 from primedht.dht.value_index import quota_block
 from primedht.dht.value_store import StoredRecord, ValueStore
+from primedht.dht.writer_clocks import WriterClocks
 from primedht.errors import (
     InvalidArgument,
     InvalidKey,
@@ -108,6 +109,7 @@ class Values:
         self.on_stored: Stored = lambda key, holders: None
         self.on_received: Received = lambda key: None
         self.renew: Renew = lambda valid, ttl_s: None
+        self.writer_clocks = WriterClocks()
         self._corrections = 0  # under way
         self._equivocations: dict[bytes, int] = {}  # reported: by key, the sequence
 
@@ -361,6 +363,8 @@ class Values:
         renews = lifetimes.from_writer(
             copy_ttl_s=record.ttl_s, publisher=record.publisher, sender=bytes(requester.peer)
         )
+        if renews and record.writer_unix_ms:
+            self.writer_clocks.note(requester.peer, record.writer_unix_ms / 1000 - now)
         # When it was received is ours to say: a copy that lost its writer time must not look new by it.
         unstamped = replace(record, time_received="")
         valid = self._validator.validate(unstamped, now_unix_s=now, copied=not renews)

@@ -63,6 +63,7 @@ class Connection(SwarmConn):
         self.opened_at = trio.current_time()
         self.protocols: frozenset[str] | None = None
         self.agent_version = ""
+        self.observed_addr = b""  # our own, as the peer sees it
         self.identified = trio.Event()
         self.told_generation = -1  # of our own identify message that the peer last got
         self._streams_in = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -181,6 +182,14 @@ class Host:
             except RemoteError as error:
                 problem = error
         raise problem
+
+    def observed_ips(self) -> Counter[str]:
+        """Return the IP addresses that connected peers see this node at, with how many peers each."""
+        seen: Counter[str] = Counter()
+        for connections in self.swarm.by_peer.values():
+            ips = {wire.ip_of(connection.observed_addr) for connection in connections}
+            seen.update(str(ip) for ip in ips if ip is not None)
+        return seen
 
     def stats(self) -> dict[str, object]:
         """Return counters for status and metrics: connections, refusals, dials, handshakes, requests."""

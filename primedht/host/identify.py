@@ -193,6 +193,7 @@ class Identify:
         self.facts[peer] = facts
         connection.protocols = facts.protocols
         connection.agent_version = facts.agent_version
+        connection.observed_addr = message.observed_addr[: limits.ADDR_BYTES_MAX]
         self._identified(peer, facts)
 
     def forget(self, peer: PeerId) -> None:

@@ -231,6 +231,8 @@ class PeerSwarm(Swarm):
         if connection.inbound:
             self._inbound_by_ip[connection.ip] += 1
         self.counts["opened_inbound" if connection.inbound else "opened_outbound"] += 1
+        if connection.inbound and wire.is_public(connection.addr):
+            self.counts["opened_inbound_public"] += 1
         self.dialer.forget_backoff(peer)
         self._nursery().start_soon(self._run_connection, connection)
         for tell in self.opened:

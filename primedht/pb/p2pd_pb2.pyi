@@ -257,7 +257,7 @@ class PSResponse(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., peerIDs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PrimeRequest(_message.Message):
-    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "publish_name", "resolve_name", "trace_lookup")
+    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "publish_name", "resolve_name", "trace_lookup", "examine")
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     WANT_TRACE_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
@@ -282,6 +282,7 @@ class PrimeRequest(_message.Message):
     PUBLISH_NAME_FIELD_NUMBER: _ClassVar[int]
     RESOLVE_NAME_FIELD_NUMBER: _ClassVar[int]
     TRACE_LOOKUP_FIELD_NUMBER: _ClassVar[int]
+    EXAMINE_FIELD_NUMBER: _ClassVar[int]
     timeout_s: float
     want_trace: bool
     put: PutRequest
@@ -306,10 +307,11 @@ class PrimeRequest(_message.Message):
     publish_name: PublishNameRequest
     resolve_name: ResolveNameRequest
     trace_lookup: TraceLookupRequest
-    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ...) -> None: ...
+    examine: ExamineRequest
+    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ...) -> None: ...
 
 class PrimeResponse(_message.Message):
-    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "published_name", "name", "trace")
+    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "published_name", "name", "trace", "findings")
     MORE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -329,6 +331,7 @@ class PrimeResponse(_message.Message):
     PUBLISHED_NAME_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
     more: bool
     index: int
     failed: ErrorResponse
@@ -348,7 +351,8 @@ class PrimeResponse(_message.Message):
     published_name: PublishedName
     name: NameRecord
     trace: Trace
-    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
+    findings: Findings
+    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -509,6 +513,10 @@ class TraceLookupRequest(_message.Message):
     KEY_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     def __init__(self, key: _Optional[bytes] = ...) -> None: ...
+
+class ExamineRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Asked(_message.Message):
     __slots__ = ("peer", "hop", "started_s", "took_s", "outcome", "closer", "has_value", "heard_from")
@@ -711,3 +719,23 @@ class DrainResult(_message.Message):
     handed_over: int
     left_over: int
     def __init__(self, handed_over: _Optional[int] = ..., left_over: _Optional[int] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("check", "code", "severity", "text", "advice")
+    CHECK_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ADVICE_FIELD_NUMBER: _ClassVar[int]
+    check: str
+    code: str
+    severity: str
+    text: str
+    advice: str
+    def __init__(self, check: _Optional[str] = ..., code: _Optional[str] = ..., severity: _Optional[str] = ..., text: _Optional[str] = ..., advice: _Optional[str] = ...) -> None: ...
+
+class Findings(_message.Message):
+    __slots__ = ("findings",)
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
