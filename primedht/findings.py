@@ -63,7 +63,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "bootstrap_wrong_network": Problem("error", "give both nodes the same network.name"),
     "table_empty": Problem("error", "mend what is said of bootstrap; nothing works without peers"),
     "table_small": Problem("warning", "wait for a refresh; then look at reachability and bootstrap"),
-    "lookups_slow": Problem("warning", "raise dht.alpha; look at the load of this machine and its peers"),
+    "lookups_slow": Problem("warning", "raise dht.alpha; look for slow peers with `primedht trace get KEY`"),
     "round_trip_failed": Problem("error", "look at the daemon's log; mend what else is found first"),
     "round_trip_degraded": Problem("warning", "see the refusals' codes; start more nodes"),
 }

@@ -57,7 +57,7 @@ def doctor(
     else:
         from primedht.cli.doctor_view import doctor_view
 
-        common.print_wide(doctor_view(findings))
+        common.console().print(doctor_view(findings))
     status = next((exits.status_of(each.code) for each in findings if each.severity == "error"), exits.OK)
     raise typer.Exit(status)
 
