@@ -175,6 +175,12 @@ class PeerUnreachable(RemoteError):
     code: ClassVar[str] = "peer_unreachable"
 
 
+class PskMismatch(PeerUnreachable):
+    """The peer has another pre-shared key than this private network, or none."""
+
+    code: ClassVar[str] = "psk_mismatch"
+
+
 class PeerTimeout(RemoteError):
     """The peer did not answer within the request's time limit."""
 
@@ -281,6 +287,12 @@ class KeyExists(LocalError):
     """The keystore already has a key of that name; keys are never overwritten."""
 
     code: ClassVar[str] = "key_exists"
+
+
+class PskUnreadable(LocalError):
+    """The file of the private network's pre-shared key is missing or cannot be read."""
+
+    code: ClassVar[str] = "psk_unreadable"
 
 
 class KeyFileExposed(LocalError):

@@ -120,6 +120,7 @@ RSA_KEY_BITS_MAX = 8192  # go-libp2p, core/crypto/rsa_common.go
 VERIFIED_SIGNATURES_MAX = 8192  # ours: digests of 32 bytes, some 1 MB in all
 CBOR_DEPTH_MAX = 16  # ours: IPNS data is a flat map; extensions may nest a little
 KEY_FILE_BYTES_MAX = 16 << 10  # ours: a private key's file has some hundred bytes
+PSK_FILE_BYTES_MAX = 4 << 10  # ours: three lines of some 95 bytes together
 KEY_NAME_CHARS_MAX = 64  # ours: a file name with room for a suffix
 
 # --- peers --------------------------------------------------------------------------------------------
@@ -150,6 +151,8 @@ CONNECTION_UNREAD_BYTES_MAX = 16 << 20  # ours: one stream's largest window in p
 WRITE_STALL_TIMEOUT_S = 30.0  # ours: a peer that takes no byte for so long is dropped
 CONNECT_TIMEOUT_S = 5.0  # go-libp2p, tcp.go: defaultConnectTimeout
 HANDSHAKE_TIMEOUT_S = 10.0  # py-libp2p, network/config.py: upgrade of a connection
+PSK_PROOF_TIMEOUT_S = 8.0  # ours: for nonce and first bytes; ends before HANDSHAKE_TIMEOUT_S, to say why
+PSK_REPORT_INTERVAL_S = 60.0  # ours: a flood of strangers must not fill the log
 DIAL_TIMEOUT_S = 15.0  # ours: all addresses of a peer together; go's 60 s holds a lookup up too long
 DIAL_STAGGER_S = 0.25  # RFC 8305, "Connection Attempt Delay"; go-libp2p, dial_ranker.go
 DIALS_MAX = 160  # go-libp2p, swarm limiter: concurrent file descriptors of dials

@@ -31,6 +31,7 @@ from primedht.dht.config import DhtConfig, Duration, seconds
 from primedht.dht.dht import Dht, Discovery, open_dht
 from primedht.dht.ports import Ports
 from primedht.errors import (
+    ConfigInvalid,
     InvalidArgument,
     InvalidKey,
     KeyNotFound,
@@ -48,6 +49,7 @@ from primedht.keystore import Keystore
 from primedht.logs import quieten_unconfigured
 from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
+from primedht.psk import Psk, read_psk_file
 from primedht.records.keys import KeyClass, format_key, parse_key_text, peer_of
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
@@ -356,7 +358,11 @@ class Node:
         return {
             "peer_id": str(self.peer_id),
             "addrs": self.addrs,
-            "network": {"kind": dht.config.network_kind, "protocol": dht.config.network_id},
+            "network": {
+                "kind": dht.config.network_kind,
+                "protocol": dht.config.network_id,
+                "psk_fingerprint": None if self.host.psk is None else self.host.psk.fingerprint,
+            },
             "mode": {"serving": dht.mode.serving, "reason": dht.mode.reason},
             "uptime_s": round(self.uptime_s, 1),
             "routing_table": {
@@ -512,6 +518,7 @@ async def open_node(
     if dht is not None:
         parameters = dht.with_changes(network_id=config.protocol_id, network_kind=config.network.kind)
     addrs = (*config.node.bootstrap, *map(to_multiaddr, bootstrap))
+    psk = _psk(config)
     async with AsyncExitStack() as stack:
         directory = data_dir if data_dir is not None else config.node.data_dir
         if directory is not None and not isinstance(directory, DataDir):
@@ -533,7 +540,7 @@ async def open_node(
                 )
             )
         host = await stack.enter_async_context(
-            open_host(identity.serialize(), _host_config(config, parameters, addrs))
+            open_host(identity.serialize(), _host_config(config, parameters, addrs, psk))
         )
         ports = Ports(host.rpc, host.address_book, host.connections, SystemClock(), random.SystemRandom())
         engine = await stack.enter_async_context(open_dht(ports, storage, parameters, bootstrap=addrs))
@@ -553,7 +560,17 @@ async def _serve_mdns(host: Host, dht: Dht) -> None:
     await serve_mdns(host, on_found)
 
 
-def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str]) -> HostConfig:
+def _psk(config: Config) -> Psk | None:
+    """Return the key of a private network that has one. Raises `PskUnreadable`, `MalformedKey`."""
+    if config.network.psk_file is not None:
+        return read_psk_file(config.network.psk_file)
+    # libp2p specs, pnet/Private-Networks-PSK-V1.md, "Safeguard".
+    if os.environ.get("LIBP2P_FORCE_PNET") == "1":
+        raise ConfigInvalid("LIBP2P_FORCE_PNET=1 forbids a node without a key; set network.psk_file")
+    return None
+
+
+def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str], psk: Psk | None) -> HostConfig:
     caps = config.limits
     return HostConfig(
         listen=config.node.listen,
@@ -562,6 +579,7 @@ def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str]) -> Ho
         network_kind=dht.network_kind,
         allowed=tuple(bootstrap),
         transport=config.node.transport,
+        psk=psk,
         connections=ConnectionLimits(
             low=caps.connections_low,
             high=caps.connections_high,

@@ -27,7 +27,7 @@ COMMANDS = {
     "status": Entry("node", "Node", "Show what the node is, whom it knows and what it keeps."),
     "doctor": Entry("doctor", "Node", "Check a node and its surroundings, and say what to do."),
     "drain": Entry("node", "Node", "Hand the records over before leaving for good."),
-    "key": Entry("key", "Node", "Named keys that sign records."),
+    "key": Entry("key", "Node", "Named keys that sign; keys of networks."),
     "put": Entry("values", "Values", "Store a value under a key."),
     "get": Entry("values", "Values", "Print the value of a key, byte for byte."),
     "delete": Entry("values", "Values", "Delete a value everywhere, and stop keeping it alive."),

@@ -1,4 +1,4 @@
-"""`key`: named Ed25519 keys that can sign records, beside the node's own. Needs no daemon."""
+"""`key`: named Ed25519 keys that sign records, and pre-shared keys of networks. Needs no daemon."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import typer
 from primedht.cli import common
 from primedht.cli.common import AsJson
 from primedht.cli.help import App
-from primedht.errors import InvalidArgument
+from primedht.errors import InvalidArgument, KeyExists
 from primedht.limits import KEY_FILE_BYTES_MAX
 
 if TYPE_CHECKING:
     from primedht.keystore import Keystore
 
-app = App(name="key", help="Named keys that sign records.")
+app = App(name="key", help="Named keys that sign; keys of networks.")
 
 _Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")]
 _DataDir = Annotated[
@@ -71,6 +71,32 @@ def export(
     key = _keystore(data_dir, create=False).get(name)
     content = key.serialize() if form == "libp2p" else key.serialize_pem()
     common.write_output(content, output, what="the key", mode=0o600)
+
+
+@app.command(epilog="Example: primedht key psk -o swarm.key")
+def psk(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it here, mode 0600.")
+    ] = None,
+    show: Annotated[
+        Path | None, typer.Option("--show", metavar="FILE", help="Make none: print this one's fingerprint.")
+    ] = None,
+) -> None:
+    """Make a pre-shared key, which locks a network: only nodes that have it can connect.
+
+    Give each of them the file, as network.psk_file or by --psk. kubo calls it swarm.key.
+    """
+    from primedht.psk import Psk, read_psk_file
+
+    if show is not None:
+        print(read_psk_file(show).fingerprint)
+        return
+    key = Psk.generate()
+    if output is not None and output.exists():
+        raise KeyExists(f"{output} exists already; give another name, keys are never overwritten")
+    common.write_output(key.serialize(), output, what="the key", mode=0o600)
+    if output is not None:
+        print(key.fingerprint)
 
 
 def _keystore(data_dir: Path | None, *, create: bool) -> Keystore:

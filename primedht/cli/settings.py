@@ -37,6 +37,14 @@ Network = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="Be part of the private network NAME.", rich_help_panel=_PANEL),
 ]
+PskFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Connect only to who has this pre-shared key; `primedht key psk` makes one.",
+        rich_help_panel=_PANEL,
+    ),
+]
 Mode = Annotated[
     str | None,
     typer.Option(metavar="MODE", help="auto, client or server.", show_default="auto", rich_help_panel=_PANEL),

@@ -33,6 +33,8 @@ def _rows(state: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     storage, providers = state["storage"], state["providers"]
     yield "peer id", Text(state["peer_id"], style="cyan")
     yield "network", Text(f"{network['protocol']} ({network['kind']})")
+    if fingerprint := network.get("psk_fingerprint"):
+        yield "locked", Text(f"by the pre-shared key {fingerprint}")
     yield "mode", Text(f"{'server' if mode['serving'] else 'client'}: {mode['reason']}")
     yield "uptime", Text(format_duration(state["uptime_s"]))
     yield "addresses", Text("\n".join(addr.partition("/p2p/")[0] for addr in state["addrs"]) or "none")

@@ -57,6 +57,10 @@ class NetworkConfig(_Section):
     protocol_prefix: Annotated[str | None, Unset("/ipfs", '"/ipfs/lan"')] = None
     """Any other beginning of the protocol id, in the place of a name."""
 
+    psk_file: Annotated[Path | None, Unset("none", '"/etc/primedht/swarm.key"')] = None
+    """The pre-shared key that locks a private network: only nodes that have the same one can connect.
+    `primedht key psk` makes such a file; kubo's swarm.key is one."""
+
     @model_validator(mode="after")
     def _checked(self) -> Self:
         if self.name is not None and self.protocol_prefix is not None:
@@ -65,6 +69,8 @@ class NetworkConfig(_Section):
             raise ValueError("network.name must be 1 to 64 letters, digits, '.', '_' or '-'")
         if self.protocol_prefix is not None and not _PROTOCOL_PREFIX.fullmatch(self.protocol_prefix):
             raise ValueError("network.protocol_prefix must look like /ipfs/lan")
+        if self.psk_file is not None and self.kind == "public":
+            raise ValueError('network.psk_file makes a network private; network.kind cannot be "public"')
         return self
 
     @property

@@ -26,6 +26,7 @@ FLAGS: Mapping[str, str] = {
     "node.listen": "--listen",
     "node.bootstrap": "--bootstrap",
     "network.name": "--network",
+    "network.psk_file": "--psk",
     "node.mode": "--mode",
     "node.profile": "--profile",
     "control.listen": "--control",

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import trio
 
 from primedht import limits
-from primedht.errors import PeerUnreachable
+from primedht.errors import PeerUnreachable, PskMismatch
 from primedht.host.addresses import Addresses, AddressFilter, is_dialable
 from primedht.host.connection import Connection
 from primedht.host.resolve import resolve_tcp
@@ -36,6 +36,7 @@ class _Dial:
         self.tried: set[bytes] = set()
         self.running = 0
         self.problems: list[str] = []
+        self.is_foreign = False  # somebody answered who has another pre-shared key
         self.connection: Connection | None = None
         self.done = trio.Event()
         self._changed = trio.Event()
@@ -119,7 +120,8 @@ class Dialer:
     @staticmethod
     def _outcome(dial: _Dial) -> Connection:
         if dial.connection is None:
-            raise PeerUnreachable(
+            error = PskMismatch if dial.is_foreign else PeerUnreachable
+            raise error(
                 f"no address of {dial.peer or 'the peer'} answers: "
                 + ("; ".join(dial.problems) or "time is up")
             )
@@ -154,7 +156,11 @@ class Dialer:
     async def _attempt(self, dial: _Dial, addr: bytes) -> None:
         async def attempt() -> None:
             async with self._limiter:
-                dial.connection = await self._connect(dial, addr)
+                try:
+                    dial.connection = await self._connect(dial, addr)
+                except PskMismatch:
+                    dial.is_foreign = True
+                    raise
 
         try:
             # Whatever goes wrong between here and the end of the handshake is the peer's doing.

@@ -29,12 +29,14 @@ from primedht.host.identify import IDENTIFY, IDENTIFY_PUSH, Identify
 from primedht.host.keys import load_key_pair
 from primedht.host.peer_host import PeerHost
 from primedht.host.ping import PING, serve_ping
+from primedht.host.pnet import Protector
 from primedht.host.resolve import resolve_dnsaddr
 from primedht.host.rpc import KadRpc
 from primedht.host.supervise import supervised
 from primedht.host.swarm import ConnectionLimits, PeerSwarm, make_peerstore
 from primedht.host.upgrade import Transport, build_upgrader
 from primedht.ids import PeerId
+from primedht.psk import Psk
 from primedht.tasks import open_background_nursery
 from primedht.wire import addrs as wire
 
@@ -60,7 +62,8 @@ class HostConfig:
     kad_protocol: full protocol id. prefix_is_ipfs: whether that is under /ipfs, which confines a
     private network to private addresses; derived from `kad_protocol` when None.
     allowed: addresses, with or without /p2p, that an operator listed (bootstrap peers); the filter
-    lets them pass. transport: see `upgrade.Transport`.
+    lets them pass. transport: see `upgrade.Transport`. psk: the key that every connection is under;
+    with one, addresses are not confined, as nobody else can be reached by mistake.
     """
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101")
@@ -72,6 +75,7 @@ class HostConfig:
     connections: ConnectionLimits = _DEFAULT_LIMITS
     address_book_peers_max: int = limits.ADDRESS_BOOK_PEERS_MAX
     transport: Transport = "primedht"
+    psk: Psk | None = None
     agent_version: str = field(default_factory=_agent_version)
 
 
@@ -84,18 +88,25 @@ class Host:
         peerstore = make_peerstore()
         peerstore.add_key_pair(own_id, key_pair)
         is_ipfs = config.prefix_is_ipfs
+        if is_ipfs is None:
+            is_ipfs = config.kad_protocol.startswith("/ipfs/")
+        self._protector = None if config.psk is None else Protector(config.psk)
         self._config = config
         self._nursery = nursery
         self._announce = tuple(wire.split_peer(wire.parse(text))[0] for text in config.announce)
         self._own_addrs = self._announce
         self.filter = AddressFilter(
             config.network_kind,
-            prefix_is_ipfs=config.kad_protocol.startswith("/ipfs/") if is_ipfs is None else is_ipfs,
+            prefix_is_ipfs=is_ipfs and self._protector is None,
         )
         for text in config.allowed:
             self.allow(text)
         self.swarm = PeerSwarm(
-            own_id, peerstore, build_upgrader(key_pair, config.transport), config.connections, self.filter
+            own_id,
+            peerstore,
+            build_upgrader(key_pair, config.transport, self._protector),
+            config.connections,
+            self.filter,
         )
         self.address_book = Addresses(
             self.filter,
@@ -127,6 +138,11 @@ class Host:
     def listen_addrs(self) -> tuple[str, ...]:
         """The addresses that we announce, as text, without /p2p."""
         return tuple(wire.format_addr(addr) for addr in self._own_addrs)
+
+    @property
+    def psk(self) -> Psk | None:
+        """The pre-shared key that every connection is under."""
+        return self._config.psk
 
     def _on_closed(self, connection: Connection) -> None:
         if connection.peer not in self.swarm.by_peer:
@@ -199,6 +215,7 @@ class Host:
             "peers": len(self.swarm.by_peer),
             "handshakes": len(self.swarm.handshakes),
             "known_peers": len(self.address_book),
+            "psk_mismatches": 0 if self._protector is None else self._protector.mismatches,
             "refused_addrs": dict(self.filter.refused),
             "swarm": dict(self.swarm.counts),
             "inbound_handshakes": dict(self.swarm.handshakes.counts),

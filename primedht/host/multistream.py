@@ -31,6 +31,14 @@ def encode_line(text: str) -> bytes:
     return varint.encode(len(body)) + body
 
 
+GREETING = encode_line(MULTISTREAM)
+"""What each side of every negotiation sends first."""
+
+
+class NotMultistream(ProtocolViolation):
+    """The peer's first bytes are none of multistream-select's."""
+
+
 class _Lines:
     """Cuts received bytes into lines and says how many bytes complete the next one."""
 
@@ -39,6 +47,12 @@ class _Lines:
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
+
+    def check_greeting(self) -> None:
+        """Raise `NotMultistream` as soon as the first line can no longer become the greeting."""
+        begin = bytes(self._buffer[: len(GREETING)])
+        if not GREETING.startswith(begin):
+            raise NotMultistream(f"not multistream-select: {begin!r}")
 
     def next_line(self) -> str | None:
         """Return the next line without its newline, or None. Raises `ProtocolViolation`."""
@@ -102,10 +116,10 @@ class Responder:
     def feed(self, data: bytes) -> bytes:
         self._lines.feed(data)
         out = b""
+        if not self._greeted:
+            self._lines.check_greeting()
         while self.protocol is None and (line := self._lines.next_line()) is not None:
             if not self._greeted:
-                if line != MULTISTREAM:
-                    raise ProtocolViolation(f"not multistream-select: {line[:64]!r}")
                 self._greeted = True
                 out += encode_line(MULTISTREAM)
             elif self._supports(line):
@@ -152,10 +166,10 @@ class Proposer:
                 data = data[len(agreement) :]
         self._lines.feed(data)
         out = b""
+        if not self._greeted and self.protocol is None:
+            self._lines.check_greeting()
         while self.protocol is None and (line := self._lines.next_line()) is not None:
             if not self._greeted:
-                if line != MULTISTREAM:
-                    raise ProtocolViolation(f"not multistream-select: {line[:64]!r}")
                 self._greeted = True
             elif line == self._protocols[self._proposed]:
                 self.protocol = line

@@ -22,9 +22,10 @@ from libp2p.transport.upgrader import TransportUpgrader
 
 from primedht.errors import ProtocolViolation
 from primedht.host.keys import accept_ecdsa_keys
-from primedht.host.multistream import ByteConnection, Proposer, Responder, negotiate
+from primedht.host.multistream import ByteConnection, NotMultistream, Proposer, Responder, negotiate
 from primedht.host.muxer import Muxer
 from primedht.host.noise import NoiseTransport
+from primedht.host.pnet import Protector
 from primedht.host.yamux import MemoryBudget, YamuxConnection
 
 NOISE = TProtocol("/noise")
@@ -62,10 +63,19 @@ class _Muxers(MuxerMultistream):
 
 
 class Upgrader(TransportUpgrader):
-    """`TransportUpgrader` with our negotiation; `peer_id` None accepts whoever answers a dial."""
+    """`TransportUpgrader` with our negotiation; `peer_id` None accepts whoever answers a dial.
 
-    def __init__(self, securities: Mapping[TProtocol, Any], muxers: Mapping[TProtocol, Any]) -> None:
+    protector: the pre-shared key, under which every connection is put first; None without one.
+    """
+
+    def __init__(
+        self,
+        securities: Mapping[TProtocol, Any],
+        muxers: Mapping[TProtocol, Any],
+        protector: Protector | None = None,
+    ) -> None:
         super().__init__({}, {})
+        self.protector = protector
         self.security_multistream = _Securities(securities)
         self.muxer_multistream = _Muxers(muxers)
 
@@ -73,6 +83,17 @@ class Upgrader(TransportUpgrader):
         self, raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None = None
     ) -> ISecureConn:
         """Raises `ProtocolViolation` for the wrong peer, and whatever the handshake raises."""
+        protector = self.protector
+        if protector is None:
+            try:
+                return await self._secure(raw_conn, is_initiator, peer_id)
+            except NotMultistream as error:
+                hint = "nodes of a private network with a pre-shared key (network.psk_file) answer so"
+                raise ProtocolViolation(f"{error}; {hint}") from None
+        with protector.reporting(raw_conn):
+            return await self._secure(await protector.protect(raw_conn), is_initiator, peer_id)
+
+    async def _secure(self, raw_conn: IRawConnection, is_initiator: bool, peer_id: ID | None) -> ISecureConn:
         if not is_initiator:
             return await self.security_multistream.secure_inbound(raw_conn)
         # None reaches the handshake, which then checks the signature but no id.
@@ -82,14 +103,15 @@ class Upgrader(TransportUpgrader):
         return secure
 
 
-def build_upgrader(key_pair: KeyPair, transport: Transport) -> Upgrader:
+def build_upgrader(key_pair: KeyPair, transport: Transport, protector: Protector | None = None) -> Upgrader:
     """Return the upgrader of a node with this identity, with our Noise and Yamux or py-libp2p's."""
     accept_ecdsa_keys()
     if transport == "libp2p":
         stock = StockNoise(key_pair, noise_privkey=create_noise_key_pair().private_key)
-        return Upgrader({NOISE: stock}, {YAMUX: Muxer})
+        return Upgrader({NOISE: stock}, {YAMUX: Muxer}, protector)
     budget = MemoryBudget()
     return Upgrader(
         {NOISE: NoiseTransport(key_pair, (YAMUX,))},
         {YAMUX: lambda conn, peer_id: YamuxConnection(conn, peer_id, budget)},
+        protector,
     )

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from processes import one_line_error, primedht
 
+from primedht.psk import Psk
+
 
 def key(tmp_path: Path, *arguments: object, input: bytes = b""):
     return primedht("key", *arguments, "--data-dir", tmp_path / "data", input=input)
@@ -43,3 +45,19 @@ def test_mistakes(tmp_path: Path) -> None:
     ):
         result = key(tmp_path, *arguments, input=b"garbage")
         assert (result.returncode, one_line_error(result).split()[1]) == (status, f"[{code}]:")
+
+
+def test_a_pre_shared_key_is_made_once_and_shown_by_its_fingerprint(tmp_path: Path) -> None:
+    file = tmp_path / "swarm.key"
+    made = primedht("key", "psk", "-o", file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    fingerprint = made.stdout.decode().strip()
+    assert fingerprint == Psk.parse(file.read_bytes()).fingerprint
+    assert primedht("key", "psk", "--show", file).stdout == made.stdout
+    again = primedht("key", "psk", "-o", file)
+    assert (again.returncode, one_line_error(again).split()[1]) == (1, "[key_exists]:")
+    assert Psk.parse(file.read_bytes()).fingerprint == fingerprint
+    absent = primedht("key", "psk", "--show", tmp_path / "absent")
+    assert (absent.returncode, one_line_error(absent).split()[1]) == (1, "[psk_unreadable]:")
+    printed = primedht("key", "psk")
+    assert Psk.parse(printed.stdout).fingerprint != fingerprint

@@ -158,3 +158,10 @@ def test_an_unknown_storage_backend(tmp_path: Path) -> None:
     result = run(tmp_path / "d", PRIMEDHT_STORAGE_BACKEND="papyrus")
     assert result.returncode == 2
     assert "papyrus" in one_line_error(result)
+
+
+def test_a_pre_shared_key_that_cannot_be_used(tmp_path: Path) -> None:
+    refused(run(tmp_path / "d", "--psk", tmp_path / "absent"), 1, "psk_unreadable", "network.psk_file")
+    (tmp_path / "file").write_text("/key/swarm/psk/1.0.0/\n/base16/\nabcd\n")
+    refused(run(tmp_path / "d", "--psk", tmp_path / "file"), 1, "malformed_key", "32 bytes, not 2")
+    assert run(tmp_path / "d", LIBP2P_FORCE_PNET="1").returncode == 2

@@ -17,7 +17,8 @@ from primedht.config.sources import keys
 
 _COMMENTED_KEY = re.compile(r"^# (\w+ = )", re.MULTILINE)
 EXAMPLES_ONLY = {
-    "network.name", "network.protocol_prefix", "node.data_dir", "node.mdns", "storage.url", "control.group",
+    "network.name", "network.protocol_prefix", "network.psk_file", "node.data_dir", "node.mdns",
+    "storage.url", "control.group",
 }  # fmt: skip
 
 

@@ -61,6 +61,7 @@ async def open_peer(
     key_type: KeyType = "ed25519",
     seed: int | None = None,
     tls: bool = False,
+    psk: Path | None = None,
     listen: str = "/ip4/127.0.0.1/tcp/0",
     refresh_s: float = 10,
     lifetime_s: float = 600,
@@ -80,6 +81,7 @@ async def open_peer(
         *([] if seed is None else [f"--seed={seed}"]),
         *(["--tls"] if tls else []),
         *options,
+        *([] if psk is None else [f"--psk={psk}"]),
     ]
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE

@@ -23,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/pnet"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 
@@ -32,11 +33,11 @@ import (
 )
 
 type flags struct {
-	prefix, mode, listen, keyType string
-	validators                    []string
-	seed                          int64
-	tls                           bool
-	lifetimeS, refreshS           float64
+	prefix, mode, listen, keyType, psk string
+	validators                         []string
+	seed                               int64
+	tls                                bool
+	lifetimeS, refreshS                float64
 }
 
 // node is the peer under control: a host, its DHT, and what an operation needs besides them.
@@ -60,6 +61,7 @@ func main() {
 	flag.StringVar(&f.listen, "listen", "/ip4/127.0.0.1/tcp/0", "listen address")
 	flag.StringVar(&f.keyType, "key-type", "ed25519", "ed25519, rsa, secp256k1 or ecdsa")
 	flag.Int64Var(&f.seed, "seed", -1, "seed of an Ed25519 identity; negative: a random one")
+	flag.StringVar(&f.psk, "psk", "", "file of a pre-shared key")
 	flag.BoolVar(&f.tls, "tls", false, "offer TLS after Noise")
 	flag.Float64Var(&f.lifetimeS, "lifetime-s", 600, "exit after this many seconds")
 	flag.Float64Var(&f.refreshS, "refresh-s", 10, "routing table refresh period")
@@ -111,6 +113,18 @@ func start(f flags) (*node, error) {
 	}
 	if f.tls {
 		options = append(options, libp2p.Security(libp2ptls.ID, libp2ptls.New))
+	}
+	if f.psk != "" {
+		file, err := os.Open(f.psk)
+		if err != nil {
+			return nil, err
+		}
+		defer file.Close()
+		psk, err := pnet.DecodeV1PSK(file)
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, libp2p.PrivateNetwork(psk))
 	}
 	h, err := libp2p.New(options...)
 	if err != nil {

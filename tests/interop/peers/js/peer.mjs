@@ -1,6 +1,7 @@
 // A js-libp2p peer with its Kademlia DHT, driven by JSON lines (see ../README.md).
 import './polyfill.mjs' // first: it must run before libp2p is evaluated
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { parseArgs } from 'node:util'
 import { generateKeyPair, generateKeyPairFromSeed } from '@libp2p/crypto/keys'
@@ -8,6 +9,7 @@ import { identify, identifyPush } from '@libp2p/identify'
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
+import { preSharedKey } from '@libp2p/pnet'
 import { tcp } from '@libp2p/tcp'
 import { tls } from '@libp2p/tls'
 import { yamux } from '@libp2p/yamux'
@@ -25,6 +27,7 @@ const { values: flags } = parseArgs({
     'key-type': { type: 'string', default: 'ed25519' },
     seed: { type: 'string', default: '-1' },
     tls: { type: 'boolean', default: false },
+    psk: { type: 'string', default: '' },
     'lifetime-s': { type: 'string', default: '600' },
     'refresh-s': { type: 'string', default: '10' },
     'kad-streams-max': { type: 'string', default: '32' }, // its own default, of one connection
@@ -64,6 +67,7 @@ async function start () {
     transports: [tcp()],
     connectionEncrypters: flags.tls ? [noise(), tls()] : [noise()],
     streamMuxers: [yamux()],
+    connectionProtector: flags.psk === '' ? undefined : preSharedKey({ psk: readFileSync(flags.psk) }),
     nodeInfo: { userAgent: 'primedht-interop-js' },
     // The default admits 5 connections a second from one host, and here every peer is on one.
     connectionManager: { inboundConnectionThreshold: Infinity, maxIncomingPendingConnections: 1000 },
