@@ -28,23 +28,14 @@ class PeerId(bytes):
 
     def __new__(cls, multihash: bytes) -> Self:
         """Raises `InvalidArgument` unless `multihash` is an identity or sha2-256 multihash."""
-        if len(multihash) < 2 or multihash[1] != len(multihash) - 2:
-            raise InvalidArgument(f"not a peer id: {multihash[:40].hex()}")
-        code, size = multihash[0], multihash[1]
-        if not (
-            (code == _SHA2_256 and size == 32)
-            or (code == _IDENTITY and 0 < size <= _PROTOBUF_KEY_INLINE_BYTES_MAX)
-        ):
+        if not _is_peer_id(multihash):
             raise InvalidArgument(f"not a peer id: {multihash[:40].hex()}")
         return super().__new__(cls, multihash)
 
     @classmethod
     def if_valid(cls, raw: bytes) -> PeerId | None:
         """Return `raw` as a peer id, or None if it is not one."""
-        try:
-            return cls(raw)
-        except InvalidArgument:
-            return None
+        return cls(raw) if _is_peer_id(raw) else None
 
     @classmethod
     def from_public_key(cls, serialized: bytes) -> PeerId:
@@ -77,6 +68,15 @@ class PeerId(bytes):
 
     def __repr__(self) -> str:
         return f"PeerId({self})"
+
+
+def _is_peer_id(raw: bytes) -> bool:
+    size = len(raw) - 2
+    if size < 1 or raw[1] != size:
+        return False
+    if raw[0] == _SHA2_256:
+        return size == 32
+    return raw[0] == _IDENTITY and size <= _PROTOBUF_KEY_INLINE_BYTES_MAX
 
 
 @lru_cache(maxsize=4096)

@@ -183,7 +183,9 @@ KAD_REQUESTS_IN_MAX = 256  # ours: being answered at once, of all peers
 KAD_IN_BYTES_PER_PEER_MAX = 16 << 20  # ours: requests and replies of one peer in memory at once
 KAD_IN_BYTES_MAX = 128 << 20  # ours: the same, of all peers
 KAD_REQUESTS_PER_PEER_MAX = KAD_STREAMS_OUT_MAX  # ours: as above, of one peer; the others wait
-KAD_ANSWER_TIMEOUT_S = 30.0  # ours: one inbound request, its reply sent
+KAD_ANSWER_TIMEOUT_S = (
+    30.0  # ours: what one inbound request gets at least, its reply sent; at most STREAM_IDLE_S
+)
 PING_STREAMS_IN_MAX = 4  # ours: of one peer; go allows 2
 
 # --- host: noise and yamux ----------------------------------------------------------------------------

@@ -10,7 +10,6 @@ Source: libp2p kad-dht spec, "RPC messages"; go-libp2p-kad-dht, handlers.go.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import chain
 
 from primedht import limits
@@ -72,13 +71,14 @@ class Handlers:
     async def _get_value(self, requester: Requester, message: Message) -> Message:
         if not message.key:
             raise ProtocolViolation("GET_VALUE without a key")
-        reply = Message(MessageType.GET_VALUE, message.key, await self._values.held(message.key))
+        record = await self._values.held(message.key)
+        used_bytes = len(message.key) + _ENVELOPE_BYTES
         budget = min(
-            limits.SMALL_REPLY_BYTES_MAX - len(message.key) - _ENVELOPE_BYTES,
-            requester.reply_bytes_max - len(codec.encode(reply)),
+            limits.SMALL_REPLY_BYTES_MAX - used_bytes,
+            requester.reply_bytes_max - used_bytes - (0 if record is None else codec.record_bytes(record)),
         )
         closer = codec.fit_peers_evenly(self._closer(message.key, requester), budget)
-        return replace(reply, closer_peers=closer)
+        return Message(MessageType.GET_VALUE, message.key, record, closer)
 
     async def _put_value(self, requester: Requester, message: Message) -> Message:
         record = message.record
@@ -117,19 +117,17 @@ class Handlers:
         On a public network private addresses stay private: they must not be leaked.
         """
         exclude = {requester.peer} if known is None else {requester.peer, known}
-        found = []
-        for peer in self._peers.closest(key_of(key), self._bucket_size, exclude=exclude):
-            info = self._filtered(self._peers.info(peer))
-            if info.addrs:
-                found.append(info)
+        found = self._peers.infos(self._peers.closest(key_of(key), self._bucket_size, exclude=exclude))
+        if self._public:
+            found = [usable for usable in map(self._filtered, found) if usable.addrs]
         return found
 
     def _filtered(self, info: PeerInfo) -> PeerInfo:
         """Return `info` without the addresses that this network has no use for; names are of use."""
         if not self._public:
             return info
-        usable = (addr for addr in info.addrs if addrs.ip_of(addr) is None or addrs.is_public(addr))
-        return PeerInfo(info.id, tuple(usable))
+        usable = tuple(addr for addr in info.addrs if addrs.ip_of(addr) is None or addrs.is_public(addr))
+        return info if len(usable) == len(info.addrs) else PeerInfo(info.id, usable)
 
 
 def _check_multihash(key: bytes) -> None:

@@ -97,6 +97,10 @@ class Peers:
         own = peer == self.peer_id
         return PeerInfo(peer, self._book.own_addrs() if own else self._book.addrs(peer))
 
+    def infos(self, peers: Iterable[PeerId]) -> list[PeerInfo]:
+        """Return other `peers` with the addresses that we know, without those of whom we know none."""
+        return self._book.infos(peers)
+
     def closest(
         self, target: Key, n: int, *, exclude: Collection[PeerId] = (), with_self: bool = False
     ) -> list[PeerId]:

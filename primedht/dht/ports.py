@@ -6,13 +6,13 @@ event loop; plain methods return at once and never block.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableSequence, Sequence
+from collections.abc import Awaitable, Callable, Iterable, MutableSequence, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from primedht.clock import WallClock
 from primedht.ids import PeerId
-from primedht.kad.messages import Message
+from primedht.kad.messages import Message, PeerInfo
 
 
 class Rpc(Protocol):
@@ -68,6 +68,10 @@ class AddressBook(Protocol):
 
     def addrs(self, peer: PeerId) -> tuple[bytes, ...]:
         """Return the known unexpired addresses of `peer`, best first (a connected peer's first)."""
+        ...
+
+    def infos(self, peers: Iterable[PeerId]) -> list[PeerInfo]:
+        """Return `peers` with their `addrs`, without those of whom none is known."""
         ...
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:

@@ -7,6 +7,7 @@ first. It replaces py-libp2p's peer store, which can evict the node's own key (d
 from __future__ import annotations
 
 import ipaddress
+import math
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Literal
@@ -17,6 +18,7 @@ import trio
 from primedht import limits
 from primedht.errors import InvalidArgument
 from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
 from primedht.wire import addrs as wire
 
 _UNSPECIFIED = ("0.0.0.0", "::")
@@ -120,6 +122,7 @@ class Addresses:
         self._is_kept = is_kept or is_connected
         self._peers_max = peers_max
         self._peers: OrderedDict[PeerId, dict[bytes, _Entry]] = OrderedDict()
+        self._infos: dict[PeerId, tuple[PeerInfo, float]] = {}  # what `_info` returns, and until when
 
     def __len__(self) -> int:
         return len(self._peers)
@@ -128,22 +131,45 @@ class Addresses:
         return self._own()
 
     def addrs(self, peer: PeerId) -> tuple[bytes, ...]:
+        return self._info(peer, trio.current_time()).addrs
+
+    def infos(self, peers: Iterable[PeerId]) -> list[PeerInfo]:
+        now = trio.current_time()
+        found, infos = [], self._infos
+        for peer in peers:
+            known = infos.get(peer)
+            info = known[0] if known is not None and now < known[1] else self._info(peer, now)
+            if info.addrs:
+                found.append(info)
+        return found
+
+    def _info(self, peer: PeerId, now: float) -> PeerInfo:
+        """Return `peer` with its addresses; the same object until one expires or a call changes them."""
         entries = self._peers.get(peer)
         if entries is None:
-            return ()
-        now = trio.current_time()
+            return PeerInfo(peer)
+        known = self._infos.get(peer)
+        if known is not None and now < known[1]:
+            return known[0]
         connected = self._is_connected(peer)
-        expired = [
-            addr
-            for addr, entry in entries.items()
-            if entry.expires_at <= now and not (connected and entry.is_own)
-        ]
-        for addr in expired:
-            del entries[addr]
+        good_until = math.inf
+        for addr, entry in list(entries.items()):
+            if connected and entry.is_own:
+                continue  # until `disconnected`
+            if entry.expires_at <= now:
+                del entries[addr]
+            else:
+                good_until = min(good_until, entry.expires_at)
         if not entries:
-            del self._peers[peer]
-            return ()
-        return tuple(sorted(entries, key=lambda addr: -entries[addr].dialled_at))
+            self._forget(peer)
+            return PeerInfo(peer)
+        info = PeerInfo(peer, tuple(sorted(entries, key=lambda addr: -entries[addr].dialled_at)))
+        self._infos[peer] = info, good_until
+        return info
+
+    def _forget(self, peer: PeerId) -> None:
+        del self._peers[peer]
+        self._infos.pop(peer, None)
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
         kept = [addr for addr in map(self._plain(peer), addrs) if addr and self._filter.permits(addr, peer)]
@@ -166,6 +192,7 @@ class Addresses:
 
     def disconnected(self, peer: PeerId) -> None:
         """The last connection to `peer` is gone: what it said of itself is good for a while yet."""
+        self._infos.pop(peer, None)
         expires_at = trio.current_time() + limits.CONNECTED_ADDRS_TTL_S
         for entry in self._peers.get(peer, {}).values():
             if entry.is_own:
@@ -176,6 +203,7 @@ class Addresses:
         entry = self._peers.get(peer, {}).get(addr)
         if entry is not None:
             entry.dialled_at = 0.0
+            self._infos.pop(peer, None)
 
     def _store(
         self,
@@ -186,6 +214,7 @@ class Addresses:
         own: bool = False,
         dialled_at: float = 0.0,
     ) -> None:
+        self._infos.pop(peer, None)
         expires_at = trio.current_time() + ttl_s
         entries = self._peers.setdefault(peer, {})
         self._peers.move_to_end(peer)
@@ -215,7 +244,7 @@ class Addresses:
             if self._is_kept(oldest):
                 self._peers.move_to_end(oldest)
             else:
-                del self._peers[oldest]
+                self._forget(oldest)
 
     def _plain(self, peer: PeerId) -> Callable[[bytes], bytes | None]:
         """Return a function that cuts `/p2p/<peer>` off, and drops addresses of anyone else."""

@@ -10,7 +10,6 @@ Source: libp2p kad-dht spec, "RPC messages"; limits.py for the sizes.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import islice
 
 from google.protobuf.message import DecodeError
@@ -22,24 +21,29 @@ from primedht.kad.messages import Message, MessageType, PeerInfo, Record
 from primedht.pb import kad_pb2
 from primedht.wire import addrs
 
-_KNOWN_TYPES = frozenset(int(known) for known in MessageType)
+_TYPES = {int(kind): kind for kind in MessageType}
+_TYPE_NAMES = {kind: kind.name for kind in MessageType}
+_TYPES_ALONE = {
+    kind: kad_pb2.Message(type=name).SerializeToString() for kind, name in _TYPE_NAMES.items()
+}  # messages with nothing else in them
 _TTL_S_MAX = 2**32 - 1
 _WRITER_UNIX_MS_MAX = 2**63 - 1
-_PEERS_CACHED = 2048
+_CLOSER_TAG, _PROVIDER_TAG = b"\x42", b"\x4a"  # fields 8 and 9, length-delimited
+_RECORD_FRAMING_BYTES_MAX = 64  # tags, lengths and numbers of a record's seven fields, and its own
 _FIELD_BYTES_MAX = 4  # of a field's tag and length, in entries of one peer
 
 
 def encode(message: Message) -> bytes:
     """Return the wire form of `message`, without a length prefix."""
-    wire = kad_pb2.Message(type=message.type.name, key=message.key)
-    if message.record is not None:
-        wire.record.CopyFrom(_record_to_wire(message.record))
-    out = wire.SerializeToString()
-    if message.closer_peers:
-        out += b"".join(_closer_peer(peer) for peer in message.closer_peers)
-    if message.provider_peers:
-        out += b"".join(_provider_peer(peer) for peer in message.provider_peers)
-    return out
+    if message.key or message.record is not None:
+        wire = kad_pb2.Message(type=_TYPE_NAMES[message.type], key=message.key)
+        if message.record is not None:
+            wire.record.CopyFrom(_record_to_wire(message.record))
+        head: bytes = wire.SerializeToString()
+    else:
+        head = _TYPES_ALONE[message.type]
+    closer = [peer.encoded or _closer_peer(peer) for peer in message.closer_peers]
+    return b"".join((head, *closer, *map(_provider_peer, message.provider_peers)))
 
 
 def decode(data: bytes) -> Message:
@@ -48,12 +52,13 @@ def decode(data: bytes) -> Message:
         wire = kad_pb2.Message.FromString(data)
     except DecodeError as error:
         raise ProtocolViolation(f"not a kad message: {error}") from None
-    if int(wire.type) not in _KNOWN_TYPES:
+    kind = _TYPES.get(wire.type)
+    if kind is None:
         raise ProtocolViolation(f"unknown message type {wire.type}")
     if len(wire.key) > limits.RECORD_KEY_BYTES_MAX:
         raise ProtocolViolation(f"key of {len(wire.key)} bytes")
     return Message(
-        type=MessageType(wire.type),
+        type=kind,
         key=wire.key,
         record=_record_from_wire(wire.record) if wire.HasField("record") else None,
         closer_peers=_peers_from_wire(wire.closer_peers, limits.CLOSER_PEERS_MAX),
@@ -64,6 +69,12 @@ def decode(data: bytes) -> Message:
 def peer_bytes(peer: PeerInfo) -> int:
     """Return what `peer` adds to a message as a closer or provider peer, in bytes."""
     return len(_closer_peer(peer))
+
+
+def record_bytes(record: Record) -> int:
+    """Return about what `record` adds to a message, in bytes, and never less."""
+    texts = len(record.key) + len(record.value) + len(record.time_received) + len(record.publisher)
+    return texts + _RECORD_FRAMING_BYTES_MAX
 
 
 def fit_peers(peers: Iterable[PeerInfo], budget_bytes: int) -> tuple[PeerInfo, ...]:
@@ -83,12 +94,12 @@ def fit_peers_evenly(peers: Iterable[PeerInfo], budget_bytes: int) -> tuple[Peer
 
     So long address lists of a few peers cannot keep the others out of a reply.
     """
-    trimmed = [trim_addrs(peer) for peer in peers]
-    if trimmed and sum(map(peer_bytes, trimmed)) > budget_bytes:
-        share_bytes = budget_bytes // len(trimmed)
-        shortened = [_shorten(peer, share_bytes) for peer in trimmed]
-        trimmed = [peer for peer in shortened if peer.addrs]
-    return fit_peers(trimmed, budget_bytes)
+    trimmed = [peer if peer.encoded else trim_addrs(peer) for peer in peers]
+    if not trimmed or sum([len(peer.encoded or _closer_peer(peer)) for peer in trimmed]) <= budget_bytes:
+        return tuple(trimmed)
+    share_bytes = budget_bytes // len(trimmed)
+    shortened = [_shorten(peer, share_bytes) for peer in trimmed]
+    return fit_peers([peer for peer in shortened if peer.addrs], budget_bytes)
 
 
 def _shorten(peer: PeerInfo, budget_bytes: int) -> PeerInfo:
@@ -106,6 +117,8 @@ def _shorten(peer: PeerInfo, budget_bytes: int) -> PeerInfo:
 
 def trim_addrs(peer: PeerInfo) -> PeerInfo:
     """Return `peer` with as many of its first addresses as the per-peer limits allow."""
+    if peer.encoded:  # only what was trimmed is encoded
+        return peer
     kept, used_bytes = [], 0
     for addr in peer.addrs[: limits.PEER_ADDRS_MAX]:
         if not 0 < len(addr) <= limits.ADDR_BYTES_MAX:
@@ -119,17 +132,18 @@ def trim_addrs(peer: PeerInfo) -> PeerInfo:
 
 # Closer and provider peers are appended as ready-made fields 8 and 9: protobuf messages may be
 # concatenated, and a server answers FIND_NODE with the same few peers thousands of times a second.
-# Only what went through `trim_addrs` gets here: entry and key take twice its 8 KiB at most.
 
 
-@lru_cache(maxsize=_PEERS_CACHED)
 def _closer_peer(peer: PeerInfo) -> bytes:
-    return kad_pb2.Message(closer_peers=[_peer_to_wire(peer)]).SerializeToString()
+    encoded = peer.encoded
+    if encoded is None:
+        encoded = kad_pb2.Message(closer_peers=[_peer_to_wire(peer)]).SerializeToString()
+        object.__setattr__(peer, "encoded", encoded)
+    return encoded
 
 
-@lru_cache(maxsize=_PEERS_CACHED)
 def _provider_peer(peer: PeerInfo) -> bytes:
-    return kad_pb2.Message(provider_peers=[_peer_to_wire(peer)]).SerializeToString()
+    return _PROVIDER_TAG + _closer_peer(peer)[len(_CLOSER_TAG) :]
 
 
 def _peer_to_wire(peer: PeerInfo) -> kad_pb2.Message.Peer:

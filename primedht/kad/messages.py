@@ -7,7 +7,7 @@ protocols/kad/src/generated/dht.proto (fields 666, 777); `writer_unix_ms` (1001)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from primedht.ids import PeerId
@@ -24,10 +24,14 @@ class MessageType(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """A peer and its addresses: binary multiaddrs, without a trailing `/p2p`."""
+    """A peer and its addresses: binary multiaddrs, without a trailing `/p2p`.
+
+    encoded: set by `codec`, so that a peer that is named in thousands of replies is encoded once.
+    """
 
     id: PeerId
     addrs: tuple[bytes, ...] = ()
+    encoded: bytes | None = field(default=None, init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

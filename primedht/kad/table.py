@@ -215,8 +215,9 @@ class RoutingTable:
             target = self._key_of(target)
         found: list[PeerId] = []
         for bucket in self._by_distance(target ^ self.self_key):
-            by_distance = {key ^ target: member for key, member in bucket.members.items()}
-            found += [peer for at in sorted(by_distance) if (peer := by_distance[at].peer) not in exclude]
+            members = bucket.members
+            in_order = [members[key].peer for key in sorted(members, key=target.__xor__)]
+            found += [peer for peer in in_order if peer not in exclude] if exclude else in_order
             if len(found) >= n:
                 del found[n:]
                 break

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 
 import trio
 
 from primedht import limits
 from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
 from primedht.wire import addrs as multiaddrs
 
 PORT = 4001
@@ -43,6 +45,12 @@ def host_addr(ip: str) -> bytes:
     return multiaddrs.parse(f"/{'ip6' if ':' in ip else 'ip4'}/{ip}/tcp/{PORT}")
 
 
+@lru_cache(maxsize=65_536)
+def _info(peer: PeerId, addrs: tuple[bytes, ...]) -> PeerInfo:
+    """One object for all books: it is encoded once for all of them."""
+    return PeerInfo(peer, addrs)
+
+
 class SimAddressBook:
     """`AddressBook` of one host. A connected peer's own addresses come first and do not expire."""
 
@@ -63,6 +71,9 @@ class SimAddressBook:
             return live
         now = trio.current_time()
         return live + tuple(addr for addr, expires in known if expires > now and addr not in live)
+
+    def infos(self, peers: Iterable[PeerId]) -> list[PeerInfo]:
+        return [_info(peer, found) for peer in peers if (found := self.addrs(peer))]
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
         expires = trio.current_time() + ttl_s

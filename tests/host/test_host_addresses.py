@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import trio
+
 from primedht import limits
 from primedht.host.addresses import Addresses, AddressFilter, expand_listen, is_dialable
 from primedht.ids import PeerId
+from primedht.kad.messages import PeerInfo
 from primedht.wire.addrs import format_addr, parse, peer_suffix
 
 
@@ -21,8 +24,6 @@ ONE, TWO = parse("/ip4/10.0.0.1/tcp/1"), parse("/ip4/10.0.0.2/tcp/2")
 
 
 async def test_addresses_expire(autojump_clock):
-    import trio
-
     addresses = book()
     addresses.add(peer(1), [ONE], ttl_s=10)
     addresses.add(peer(1), [TWO], ttl_s=20)
@@ -34,6 +35,40 @@ async def test_addresses_expire(autojump_clock):
     await trio.sleep(10)
     assert addresses.addrs(peer(1)) == ()
     assert len(addresses) == 0
+
+
+async def test_peers_with_addresses_are_the_same_objects_until_something_changes(autojump_clock):
+    """They carry their encoded form."""
+    connected = {peer(1)}
+    addresses = book(connected=connected)
+    await trio.sleep(1)
+    addresses.replace(peer(1), [ONE, TWO], ttl_s=10)
+    addresses.add(peer(2), [TWO], ttl_s=10)
+
+    def info(number):
+        found = addresses.infos([peer(number)])
+        assert [each.addrs for each in found] == [addresses.addrs(peer(number))] * len(found)
+        return found[0] if found else None
+
+    assert addresses.infos([peer(3), peer(2), peer(1)]) == [
+        PeerInfo(peer(2), (TWO,)),
+        PeerInfo(peer(1), (ONE, TWO)),
+    ]
+    first = info(1)
+    assert info(1) is first
+    addresses.succeeded(peer(1), TWO)
+    assert info(1).addrs == (TWO, ONE)
+    addresses.failed(peer(1), TWO)
+    assert info(1).addrs == (ONE, TWO)
+    await trio.sleep(11)
+    assert info(1).addrs == (ONE, TWO)  # connected
+    assert info(2) is None
+    connected.clear()
+    addresses.disconnected(peer(1))
+    assert info(1).addrs == (ONE, TWO)
+    await trio.sleep(limits.CONNECTED_ADDRS_TTL_S + 1)
+    assert info(1) is None
+    assert addresses._infos == {}
 
 
 async def test_the_book_is_bounded_and_spares_connected_peers():

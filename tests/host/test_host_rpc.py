@@ -339,6 +339,7 @@ async def test_half_close_before_the_reply_is_answered_and_its_size_is_small():
         return message
 
     async with pair(handler) as (a, b):
+        _other = await open_kad(a, b)  # a stream that is not alone is flushed once per turn
         stream = await open_kad(a, b)
         await stream.send(frame(FIND))
         await stream.finish()

@@ -143,7 +143,22 @@ async def test_a_peer_that_asks_without_a_pause_keeps_places_free_for_others(mon
         for connection in greedy.swarm.all_connections():
             connection.shut()
         server = host.connections.kad_server
-        await eventually(lambda: not server._turns and not server._streams_waiting)
+        await eventually(lambda: not server._desks)
+
+
+async def test_thousands_of_requests_sent_at_once_give_the_others_their_turn():
+    """They fill a window, come in one read, and are answered without anything to wait for."""
+    async with running_host() as host, running_host() as peer:
+        await host.connections.serve_kad(echo)
+        await connect(peer, host)
+        stream = await peer.streams.open(host.peer_id, (KAD,), timeout_s=10)
+        await stream.send(encode_frame(b"\x08\x04\x12\x01k") * 10_000)
+        answered = host.connections.kad_server.counts
+        most, before = 0, 0
+        while answered["find_node"] < 10_000:
+            await trio.lowlevel.checkpoint()
+            most, before = max(most, answered["find_node"] - before), answered["find_node"]
+        assert most < 100
 
 
 async def test_a_connection_that_ends_with_its_dial_leaves_nothing(monkeypatch):

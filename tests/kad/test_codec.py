@@ -54,6 +54,22 @@ def test_protobuf_reads_the_appended_peers(message: Message) -> None:
     ]
 
 
+@given(messages)
+def test_a_peer_is_encoded_once_for_both_lists(message: Message) -> None:
+    first = codec.encode(message)
+    for peer in (*message.closer_peers, *message.provider_peers):
+        assert peer.encoded is not None
+        assert len(peer.encoded) == codec.peer_bytes(peer)
+    assert codec.encode(message) == first
+
+
+@given(records)
+def test_the_size_of_a_record_is_never_underestimated(record: Record) -> None:
+    for kind in MessageType:
+        with_record = codec.encode(Message(kind, b"k", record))
+        assert len(with_record) - len(codec.encode(Message(kind, b"k"))) <= codec.record_bytes(record)
+
+
 @given(st.binary(max_size=200))
 def test_behaviour_21_any_bytes_decode_or_are_refused(data: bytes) -> None:
     with contextlib.suppress(ProtocolViolation):
