@@ -262,6 +262,12 @@ class TooBusy(LocalError):
     code: ClassVar[str] = "too_busy"
 
 
+class SubscriberTooSlow(LocalError):
+    """Events came faster than the subscriber read them; its subscription has ended."""
+
+    code: ClassVar[str] = "subscriber_too_slow"
+
+
 class DaemonError(PrimeDhtError):
     """The daemon met a fault of its own; its log has the details."""
 

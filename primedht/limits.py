@@ -92,6 +92,7 @@ CONTROL_CHUNK_BYTES = 64 << 10  # ours: as we send them; within CONTROL_SMALL_RE
 CONTROL_CHUNK_BYTES_MAX = 1 << 20  # ours: as we take them
 CONTROL_CHUNKS_UNANSWERED = 16  # ours: sent by our clients; so few answers never fill a socket
 CONTROL_PROGRESS_S = 1.0  # ours: between two signs of life of an operation that takes long
+EVENTS_WAITING_MAX = 1024  # ours: of one subscriber; shared with the others, some 300 bytes each
 CONTROL_BATCH_ITEMS_MAX = 1024  # ours: put_many and get_many, per request
 CONTROL_BATCH_AT_ONCE = 16  # ours: operations of one batch in flight
 CONTROL_PROVIDERS_DEFAULT = 20  # go-libp2p-daemon, dht.go, defaultProviderCount

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from primedht import errors
+from primedht.events import OperationEnded
 from primedht.findings import Finding, severity_of
 from primedht.ids import PeerId
 from primedht.pb import p2pd_pb2 as pb
@@ -72,6 +73,19 @@ def name_record(message: pb.NameRecord) -> NameRecord:
 
 def published_name(message: pb.PublishedName) -> PublishedName:
     return PublishedName(name_record(message.record), put_result(message.put))
+
+
+def event(message: pb.Event) -> OperationEnded:
+    return OperationEnded(
+        operation=message.operation,
+        key=message.key,
+        started_unix_s=message.started_unix_s,
+        took_s=message.took_s,
+        outcome=message.outcome,
+        peers=_peers(message.peers),
+        value_bytes=message.value_bytes,
+        trace=trace(message.trace) if message.HasField("trace") else None,
+    )
 
 
 def discovered_peer(message: pb.DiscoveredPeer) -> DiscoveredPeer:

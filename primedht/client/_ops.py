@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from primedht import errors
 from primedht.client import _decode
 from primedht.client._call import Call, Duration, count, key_bytes, peer_id, prime_call, seconds
+from primedht.events import OperationEnded
 from primedht.findings import Finding
 from primedht.ids import PeerId
 from primedht.limits import CONTROL_TIMEOUT_S, DOCTOR_TIMEOUT_S, IPNS_LIFETIME_S, VALUE_BYTES_MAX
@@ -293,6 +295,19 @@ def examine(*, timeout: Duration = DOCTOR_TIMEOUT_S) -> Call[Finding]:
         lambda prime: (_decode.finding(each) for each in prime.findings.findings),
         timeout,
     )
+
+
+def events(operations: Iterable[str] = (), *, want_trace: bool = False) -> Call[OperationEnded | None]:
+    """None once the subscription is there, and then each event."""
+
+    def on_response(response: pb.Response) -> Iterable[OperationEnded | None]:
+        if response.prime.HasField("subscribed"):
+            yield None
+        elif response.prime.HasField("event"):
+            yield _decode.event(response.prime.event)
+
+    prime = pb.PrimeRequest(subscribe=pb.SubscribeRequest(operations=list(operations)), want_trace=want_trace)
+    return Call(pb.Request(type=pb.Request.PRIME, prime=prime), on_response, timeout_s=inf)
 
 
 # --- parts of them ---------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ use one client per loop; its tasks may call it side by side.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, suppress
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
@@ -33,6 +33,7 @@ from primedht.client._transfer import (
 from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
+from primedht.events import OperationEnded
 from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, VALUE_BYTES_MAX
 from primedht.results import FoundValue, PutResult
 from primedht.wire.frames import FrameReader
@@ -144,6 +145,21 @@ class AsyncClient:
             return await self._download(call, to, progress)
         except ValueNotFound:
             return None
+
+    async def events(
+        self, operations: Iterable[str] = (), *, want_trace: bool = False
+    ) -> AsyncGenerator[OperationEnded, None]:
+        """Subscribe, as `Client.events` does: `async for event in await client.events()`."""
+        items = self._each(_ops.events(operations, want_trace=want_trace))
+        await anext(items)  # it is subscribed
+
+        async def events() -> AsyncGenerator[OperationEnded, None]:
+            async with aclosing(items):
+                async for event in items:
+                    if event is not None:
+                        yield event
+
+        return events()
 
     get_record = _one(_ops.get_record)
     delete = _one(_ops.delete)

@@ -10,8 +10,9 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import ExitStack, closing, suppress
+from math import inf
 from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
 
 from primedht.client import _ops
@@ -32,7 +33,8 @@ from primedht.client._transfer import (
 from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
-from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, VALUE_BYTES_MAX
+from primedht.events import OperationEnded
+from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, CONTROL_TIMEOUT_S_MAX, VALUE_BYTES_MAX
 from primedht.results import FoundValue, PutResult
 from primedht.wire.frames import FrameReader
 
@@ -156,6 +158,24 @@ class Client:
         except ValueNotFound:
             return None
 
+    def events(
+        self, operations: Iterable[str] = (), *, want_trace: bool = False
+    ) -> Generator[OperationEnded, None, None]:
+        """Subscribe, and return what gives each operation of the daemon as it ends, until it is closed.
+
+        operations: of these only, such as `("put", "get")`; see `primedht.events`. want_trace: with how
+        their lookups went. Raises `SubscriberTooSlow` while iterating if too many events wait, and
+        `DaemonUnavailable` when the daemon stops.
+        """
+        items = self._each(_ops.events(operations, want_trace=want_trace))
+        next(items)  # it is subscribed
+
+        def events() -> Generator[OperationEnded, None, None]:
+            with closing(items):
+                yield from (event for event in items if event is not None)
+
+        return events()
+
     get_record = _one(_ops.get_record)
     delete = _one(_ops.delete)
     put_many = _each(_ops.put_many)
@@ -197,7 +217,7 @@ class Client:
             raise DaemonUnavailable("the daemon sent no result; is it of another version?")
         return items[-1]
 
-    def _each(self, call: Call[T]) -> Iterator[T]:
+    def _each(self, call: Call[T]) -> Generator[T, None, None]:
         connection, frame = self._begin(call)
         try:
             while True:
@@ -281,7 +301,7 @@ class _Connection:
 
     def send(self, data: bytes, timeout_s: float) -> None:
         try:
-            self._socket.settimeout(timeout_s)
+            self._socket.settimeout(min(timeout_s, CONTROL_TIMEOUT_S_MAX))
             self._socket.sendall(data)
         except TimeoutError:
             self.broken = True
@@ -297,7 +317,8 @@ class _Connection:
         deadline = time.monotonic() + timeout_s
         try:
             while (frame := self._reader.next_frame()) is None:
-                self._socket.settimeout(max(0.001, deadline - time.monotonic()))
+                left_s = deadline - time.monotonic()
+                self._socket.settimeout(None if left_s == inf else max(0.001, left_s))
                 data = self._socket.recv(_RECEIVE_BYTES)
                 if not data:
                     self.broken = True

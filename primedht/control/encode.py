@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from primedht.errors import PrimeDhtError, QuorumNotReached
+from primedht.events import OperationEnded
 from primedht.findings import Finding
 from primedht.ids import PeerId
 from primedht.pb import p2pd_pb2 as pb
@@ -91,6 +92,19 @@ def name_record(record: NameRecord) -> pb.NameRecord:
 def published_name(published: PublishedName, *, want_trace: bool) -> pb.PublishedName:
     return pb.PublishedName(
         record=name_record(published.record), put=put_result(published.put, want_trace=want_trace)
+    )
+
+
+def event(ended: OperationEnded, *, want_trace: bool) -> pb.Event:
+    return pb.Event(
+        operation=ended.operation,
+        key=ended.key,
+        started_unix_s=ended.started_unix_s,
+        took_s=ended.took_s,
+        outcome=ended.outcome,
+        peers=[bytes(peer) for peer in ended.peers],
+        value_bytes=ended.value_bytes,
+        trace=trace(ended.trace) if want_trace and ended.trace else None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from primedht import limits
-from primedht.control import encode, transfers
+from primedht.control import encode, events, transfers
 from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
 from primedht.doctor.examine import examine
@@ -213,10 +213,11 @@ async def _examine(op: Operation) -> None:
     await op.send(pb.PrimeResponse(findings=encode.findings(await examine(op.node))))
 
 
-# These take as long as their bytes do; parts of them have time limits.
+# These take as long as their bytes, or their client, do; parts of them have time limits.
 _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "put_begin": transfers.put,
     "get_chunked": transfers.get,
+    "subscribe": events.subscribe,
 }
 
 _OPERATIONS: dict[str, Callable[[Operation], Awaitable[None]]] = {
@@ -252,5 +253,6 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
         "put_begin": (request.put_begin.key,),
         "put_many": tuple(item.key for item in request.put_many.items),
     }.get(name, ())
-    if name in ("drain", "examine", "publish_name") or any(key.startswith(_SIGNED_PREFIX) for key in keys):
+    administers = name in ("drain", "examine", "publish_name", "subscribe")
+    if administers or any(key.startswith(_SIGNED_PREFIX) for key in keys):
         raise NotPermitted("refused over TCP; use the Unix socket, or set control.tcp_trusted")

@@ -48,7 +48,7 @@ class ControlServer:
         self._streams.close()
         self._accepting.cancel()
         for session, scope in self._sessions.items():
-            session.stopping = True
+            session.stop()
             if not session.busy:
                 scope.cancel()
         if self._sessions:

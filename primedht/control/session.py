@@ -41,11 +41,36 @@ class Session:
         self.trusted = trusted
         self.busy = False
         self.detached = False
-        self.stopping = False
+        self._stop = trio.Event()
         self._stream = stream
         self._reader = _Frames(limits.CONTROL_REQUEST_BYTES_MAX)
         self._large_requests = large_requests
         self._put_back: pb.Request | None = None
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def stop(self) -> None:
+        """Take no further request."""
+        self._stop.set()
+
+    async def wait_end(self) -> None:
+        """Return when the client has ended its side, or the daemon is stopping.
+
+        Requests that come meanwhile are kept for `receive`, as far as there is room for them.
+        """
+
+        async def watch_client() -> None:
+            while self._reader.buffered_bytes <= limits.CONTROL_SMALL_REQUEST_BYTES:
+                if not await self._more():
+                    either.cancel_scope.cancel()
+                    return
+
+        async with trio.open_nursery() as either:
+            either.start_soon(watch_client)
+            await self._stop.wait()
+            either.cancel_scope.cancel()
 
     async def receive(self) -> pb.Request | None:
         """Return the next request, or None when the client closed or the daemon is stopping.

@@ -19,6 +19,7 @@ from primedht import limits
 from primedht.dht import maintenance
 from primedht.dht.bootstrap import Bootstrap, load_snapshot, save_snapshot, texts_of
 from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.events import Events, Outcome
 from primedht.dht.handlers import Handlers
 from primedht.dht.lookup import LookupResult, Lookups, Verdict
 from primedht.dht.mode import Mode
@@ -37,7 +38,7 @@ from primedht.kad.messages import Message, MessageType, PeerInfo
 from primedht.kad.table import RoutingTable
 from primedht.records.keys import KeyClass
 from primedht.records.validator import RecordValidator
-from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult
+from primedht.results import DiscoveredPeer, FoundValue, ProvideResult, PutResult, Trace
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
 
@@ -77,6 +78,7 @@ class Dht:
         self._store = store
         self._nursery = nursery
         self.peers = Peers(ports, config)
+        self.events = Events(ports.clock)
         self.lookups = Lookups(ports, self.peers, config)
         self._validator = RecordValidator(
             network_id=config.network_id,
@@ -87,7 +89,7 @@ class Dht:
         self.values = Values(
             ports, self.peers, self.lookups, values, self._validator, config, spawn=self._spawn
         )
-        self.providers = Providers(ports, self.peers, self.lookups, providers, config)
+        self.providers = Providers(ports, self.peers, self.lookups, providers, config, self.events)
         self.repair = Repair(ports, self.peers, self.values, config)
         self.bootstrap = Bootstrap(ports, self.peers, self.lookups, bootstrap)
         handlers = Handlers(
@@ -146,10 +148,14 @@ class Dht:
             StoreFull, StoreUnavailable: this node's own store failed.
         Source: libp2p kad-dht spec, "Value storage"; docs/design.md, "Replication R".
         """
-        timeout_s = await self._ready(timeout_s)
-        return await self.values.put(
-            key, value, ttl_s=ttl_s, min_holders=min_holders, keep=keep, timeout_s=timeout_s
-        )
+        with self.events.operation("put", key) as outcome:
+            outcome.value_bytes = len(value)
+            left_s = await self._ready(timeout_s)
+            result = await self.values.put(
+                key, value, ttl_s=ttl_s, min_holders=min_holders, keep=keep, timeout_s=left_s
+            )
+            outcome.peers, outcome.trace = result.holders, result.trace
+            return result
 
     async def get_value(self, key: bytes, *, quorum: int = 0, timeout_s: float = 60.0) -> FoundValue:
         """Return the best valid record for `key`.
@@ -164,8 +170,11 @@ class Dht:
             OperationTimeout: `timeout_s` passed before any was found.
         Source: libp2p kad-dht spec, "Value retrieval"; go-libp2p-kad-dht `routing.go`, GetValue.
         """
-        timeout_s = await self._ready(timeout_s)
-        return await self.values.get(key, quorum=quorum, timeout_s=timeout_s)
+        with self.events.operation("get", key) as outcome:
+            left_s = await self._ready(timeout_s)
+            found = await self.values.get(key, quorum=quorum, timeout_s=left_s)
+            _note_found(outcome, found)
+            return found
 
     def search_value(
         self, key: bytes, *, quorum: int = 0, timeout_s: float = 60.0
@@ -176,8 +185,10 @@ class Dht:
         """
 
         async def produce(emit: Callable[[FoundValue], None]) -> None:
-            left_s = await self._ready(timeout_s)
-            best = await self.values.get(key, quorum=quorum, timeout_s=left_s, improved=emit)
+            with self.events.operation("search", key) as outcome:
+                left_s = await self._ready(timeout_s)
+                best = await self.values.get(key, quorum=quorum, timeout_s=left_s, improved=emit)
+                _note_found(outcome, best)
             emit(best)
 
         return streamed(self._spawn, produce, buffer=limits.QUERY_PEERS_MAX)
@@ -187,8 +198,13 @@ class Dht:
 
         tombstone: the signed one of a `/prime` key; open keys need none. Raises as `put_value`.
         """
-        timeout_s = await self._ready(timeout_s)
-        return await self.values.put(key, tombstone, keep=False, tombstone=not tombstone, timeout_s=timeout_s)
+        with self.events.operation("delete", key) as outcome:
+            left_s = await self._ready(timeout_s)
+            result = await self.values.put(
+                key, tombstone, keep=False, tombstone=not tombstone, timeout_s=left_s
+            )
+            outcome.peers, outcome.trace = result.holders, result.trace
+            return result
 
     # --- providers -----------------------------------------------------------------------------------
 
@@ -199,8 +215,11 @@ class Dht:
 
         announce: False records it here only. Raises `InvalidKey`, `StoreFull`, `StoreUnavailable`.
         """
-        timeout_s = await self._ready(timeout_s)
-        return await self.providers.provide(multihash, announce=announce, timeout_s=timeout_s)
+        with self.events.operation("provide", multihash) as outcome:
+            left_s = await self._ready(timeout_s)
+            result = await self.providers.provide(multihash, announce=announce, timeout_s=left_s)
+            outcome.peers, outcome.trace = result.told, result.trace
+            return result
 
     async def stop_providing(self, multihash: bytes) -> bool:
         """Stop announcing `multihash`; False if it was not provided."""
@@ -212,8 +231,10 @@ class Dht:
         """Yield providers of `multihash` as they are found, each once, at most `limit` (0: all)."""
 
         async def produce(emit: Callable[[PeerInfo], None]) -> None:
-            left_s = await self._ready(timeout_s)
-            await self.providers.find(multihash, limit=limit, timeout_s=left_s, emit=emit)
+            with self.events.operation("find_providers", multihash) as outcome:
+                left_s = await self._ready(timeout_s)
+                found = await self.providers.find(multihash, limit=limit, timeout_s=left_s, emit=emit)
+                outcome.peers = tuple(found)
 
         return streamed(self._spawn, produce, buffer=limits.PROVIDER_PEERS_MAX)
 
@@ -221,10 +242,21 @@ class Dht:
 
     async def find_peer(self, peer: PeerId, *, timeout_s: float = 60.0) -> PeerInfo:
         """Return the addresses of `peer`. Raises `PeerNotFound`."""
-        known = self.peers.info(peer)
-        if known.addrs and (peer == self.peer_id or peer in self._ports.connections.connected()):
-            return known
-        timeout_s = await self._ready(timeout_s)
+        with self.events.operation("find_peer", bytes(peer)) as outcome:
+            known = self.peers.info(peer)
+            if known.addrs and (peer == self.peer_id or peer in self._ports.connections.connected()):
+                outcome.peers = (peer,)
+                return known
+            left_s = await self._ready(timeout_s)
+            outcome.trace = await self._look_up_addrs(peer, left_s)
+            found = self.peers.info(peer)
+            if not found.addrs:
+                raise PeerNotFound(f"no address of {peer} is known to the peers closest to it")
+            outcome.peers = (peer,)
+            return found
+
+    async def _look_up_addrs(self, peer: PeerId, timeout_s: float) -> Trace:
+        """Ask the peers closest to `peer` where it is, for the address book."""
 
         def judge(_: PeerId, reply: Message) -> Verdict:
             for info in reply.closer_peers:
@@ -232,23 +264,23 @@ class Dht:
                     self.peers.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
             return "nothing"
 
-        await self.lookups.run(
+        result = await self.lookups.run(
             Message(MessageType.FIND_NODE, key=bytes(peer)),
             timeout_s=timeout_s,
             judge=judge,
             enough=lambda query: bool(self.peers.info(peer).addrs) and query.converged,
         )
-        found = self.peers.info(peer)
-        if not found.addrs:
-            raise PeerNotFound(f"no address of {peer} is known to the peers closest to it")
-        return found
+        return result.trace
 
     async def closest_peers(self, key: bytes, *, timeout_s: float = 60.0) -> LookupResult:
         """Return the k peers closest to `key` (any bytes: a preimage) and how they were found."""
         if not key:
             raise InvalidKey("a key has at least one byte")
-        timeout_s = await self._ready(timeout_s)
-        return await self.lookups.closest_peers(key, timeout_s=timeout_s)
+        with self.events.operation("closest_peers", key) as outcome:
+            left_s = await self._ready(timeout_s)
+            result = await self.lookups.closest_peers(key, timeout_s=left_s)
+            outcome.peers, outcome.trace = result.closest, result.trace
+            return result
 
     async def connect(self, addr: str, *, timeout_s: float = limits.BOOTSTRAP_DIAL_S) -> PeerId:
         """Connect to a multiaddr; its peer enters the routing table if it serves our protocol."""
@@ -268,7 +300,8 @@ class Dht:
 
     async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
         """Give the records held here to those that take our place; return (safe, left over)."""
-        return await self.repair.hand_over(budget_s=budget_s)
+        with self.events.operation("hand_over", b""):
+            return await self.repair.hand_over(budget_s=budget_s)
 
     # --- inner ---------------------------------------------------------------------------------------
 
@@ -308,7 +341,7 @@ class Dht:
         nursery.start_soon(self.providers.serve_reprovide)
         nursery.start_soon(self.providers.store.serve_flush)
         nursery.start_soon(maintenance.serve_expiry, self.values, self.providers)
-        nursery.start_soon(maintenance.serve_republish, self.values, self._ports.clock)
+        nursery.start_soon(maintenance.serve_republish, self.values, self._ports.clock, self.events)
         nursery.start_soon(maintenance.serve_snapshot, self._store, self.peers, self.config.network_id)
 
     async def _stop(self) -> None:
@@ -318,6 +351,10 @@ class Dht:
                 await save_snapshot(self._store, self.peers, self.config.network_id)
             except PrimeDhtError as error:
                 log.warning("snapshot_skipped", code=error.code)
+
+
+def _note_found(outcome: Outcome, found: FoundValue) -> None:
+    outcome.peers, outcome.value_bytes, outcome.trace = found.sources, len(found.value), found.trace
 
 
 @asynccontextmanager

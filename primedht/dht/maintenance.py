@@ -15,6 +15,7 @@ from primedht import limits
 from primedht.clock import WallClock
 from primedht.dht.bootstrap import save_snapshot
 from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.events import Events
 from primedht.dht.lookup import Lookups
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Rng
@@ -75,13 +76,16 @@ async def serve_expiry(values: Values, providers: Providers) -> NoReturn:
         log.debug("expiry_swept", removed=removed)
 
 
-async def serve_republish(values: Values, clock: WallClock) -> NoReturn:
+async def serve_republish(values: Values, clock: WallClock, events: Events) -> NoReturn:
     """Put our own values again before they expire, until they are deleted or superseded."""
     while True:
         now = clock.unix_now()
         for key in values.store.own_due(now):
             try:
-                await values.republish(key)
+                with events.operation("republish", key) as outcome:
+                    republished = await values.republish(key)
+                    if republished is not None:
+                        outcome.peers, outcome.trace = republished.holders, republished.trace
             except PrimeDhtError as error:
                 log.warning("republish_failed", key=key.hex(), code=error.code)
                 await _postpone(values, key, clock.unix_now() + limits.REPUBLISH_RETRY_S)

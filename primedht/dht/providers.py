@@ -18,6 +18,7 @@ import trio
 from primedht import limits
 from primedht.clock import WallClock
 from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.events import Events
 from primedht.dht.lookup import AnyQuery, Lookups, Verdict
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports, Requester
@@ -35,13 +36,15 @@ class Providers:
     """The provider half of one node's DHT."""
 
     def __init__(
-        self, ports: Ports, peers: Peers, lookups: Lookups, store: ProviderStore, config: DhtConfig
-    ) -> None:
+        self, ports: Ports, peers: Peers, lookups: Lookups, store: ProviderStore, config: DhtConfig,
+        events: Events,
+    ) -> None:  # fmt: skip
         self._rpc = ports.rpc
         self._clock: WallClock = ports.clock
         self._peers = peers
         self._lookups = lookups
         self.store = store
+        self._events = events
         self._request_timeout_s = seconds(config.request_timeout)
         now, unix_now = trio.current_time(), self._clock.unix_now()
         self._schedule = ReprovideSchedule(origin_s=now - unix_now)
@@ -95,8 +98,8 @@ class Providers:
 
     async def find(
         self, multihash: bytes, *, limit: int, timeout_s: float, emit: Callable[[PeerInfo], None]
-    ) -> int:
-        """Emit providers of `multihash` as they are found, at most `limit` (0: all); return how many.
+    ) -> list[PeerId]:
+        """Emit providers of `multihash` as they are found, at most `limit` (0: all); return them.
 
         Each is emitted once, with what addresses are known; those without any are looked up last.
         """
@@ -134,7 +137,7 @@ class Providers:
                     await self._lookups.closest_peers(bytes(peer), timeout_s=timeout_s)
         for peer in without_addrs:
             emit(self._peers.info(peer))
-        return len(found)
+        return list(found)
 
     # --- inbound -----------------------------------------------------------------------------------
 
@@ -163,7 +166,9 @@ class Providers:
             self._changed = trio.Event()
             for multihash in self._schedule.poll(trio.current_time(), limit=limits.REPROVIDES_AT_ONCE):
                 try:
-                    await self._announce(multihash, timeout_s=limits.WALK_TIMEOUT_S)
+                    with self._events.operation("reprovide", multihash) as outcome:
+                        announced = await self._announce(multihash, timeout_s=limits.WALK_TIMEOUT_S)
+                        outcome.peers, outcome.trace = announced.told, announced.trace
                 except PrimeDhtError as error:
                     self._schedule.failed(multihash, trio.current_time())
                     log.warning("reprovide_failed", multihash=multihash.hex(), code=error.code)

@@ -226,21 +226,21 @@ class Values:
             raise ProtocolViolation("PUT_VALUE was not answered with the record")
         self._peers.answered(peer, took_s=trio.current_time() - started)
 
-    async def republish(self, key: bytes, *, timeout_s: float = 60.0) -> bool:
-        """Put our own record again with a new life; False if it is ours no more, or a newer one is out.
+    async def republish(self, key: bytes, *, timeout_s: float = 60.0) -> PutResult | None:
+        """Put our own record again with a new life; None if it is ours no more, or a newer one is out.
 
         Raises `PrimeDhtError` when it could not be placed: try again later.
         """
         stored = await self.store.own_record(key)
         if stored is None:
-            return False
+            return None
         found = await self.find(key, timeout_s=timeout_s)
         valid = self._valid(stored)
         if found is not None and compare(found.valid, valid) > 0:
             if found.says != _Found(valid, stored.expires_unix_s).says:
                 await self._adopt(found)
                 log.info("republish_stopped", key=key.hex(), reason="a newer record was found")
-                return False
+                return None
             if found.dated:
                 valid = found.valid  # others put the same again: holders take no earlier time
         now = self._clock.unix_now()
@@ -260,8 +260,7 @@ class Values:
             republish_unix_s=now + lifetimes.republish_interval_s(stored.ttl_s),
             ttl_s=stored.ttl_s,
         )
-        await self._publish(renewed, min_holders=1, timeout_s=timeout_s)
-        return True
+        return await self._publish(renewed, min_holders=1, timeout_s=timeout_s)
 
     # --- get -------------------------------------------------------------------------------------
 

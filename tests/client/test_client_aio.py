@@ -87,6 +87,23 @@ def test_the_daemons_errors_are_exceptions_of_their_code(run: Run) -> None:
     run(calls)
 
 
+def test_events(run: Run) -> None:
+    async def calls(client: AsyncClient) -> None:
+        async with aclosing(await client.events(["put"])) as events:
+            await client.put("k", b"value")
+            first = await anext(events)
+        assert (first.operation, first.key, first.value_bytes) == ("put", b"k", 5)
+        with pytest.raises(errors.InvalidArgument):
+            await client.events(["puts"])
+        events = await client.events()
+        with anyio.move_on_after(0.05) as patience:
+            await anext(events)
+        assert patience.cancelled_caught
+        assert (await client.identify()).id == peer(0)
+
+    run(calls)
+
+
 def test_calls_of_several_tasks_and_cancelled_ones_do_not_mix(run: Run) -> None:
     async def calls(client: AsyncClient) -> None:
         with anyio.move_on_after(0.05):

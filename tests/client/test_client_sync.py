@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -102,6 +102,30 @@ def test_a_failed_lookup_can_be_traced(client: Client) -> None:
     first, second = caught.value.trace.asked
     assert (first.peer, first.heard_from) == (peer(1), None)
     assert (second.peer, second.outcome, second.heard_from) == (peer(2), "timeout", peer(1))
+
+
+def test_events(client: Client, control: str) -> None:
+    with closing(client.events(["put"], want_trace=True)) as events:
+        Client(control).put("k", b"value")
+        client.get("k")
+        with suppress(errors.InvalidKey):
+            client.put("", b"v")
+        first, second = next(events), next(events)
+    assert (first.operation, first.key, first.outcome, first.peers) == ("put", b"k", "ok", (peer(0), peer(1)))
+    assert first.trace is not None
+    assert (second.key, second.outcome) == (b"", "invalid_key")
+    with pytest.raises(errors.InvalidArgument, match="no operation is called 'puts'"):
+        client.events(["puts"])
+    assert client.identify().id == peer(0)
+
+
+def test_events_end_with_the_daemon(tmp_path: Path) -> None:
+    address = f"/unix{tmp_path}/c.sock"
+    with fake_daemon(address) as daemon:
+        events = Client(address).events()
+        daemon.kill()
+        with pytest.raises(errors.DaemonUnavailable):
+            next(events)
 
 
 def test_a_code_of_a_newer_daemon_is_kept(control: str) -> None:

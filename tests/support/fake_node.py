@@ -12,7 +12,9 @@ from fake_host import FakeHost
 
 from primedht import limits
 from primedht.cids import multihash_of
+from primedht.clock import SystemClock
 from primedht.dht.config import seconds
+from primedht.dht.events import Events
 from primedht.dht.lookup import LookupResult
 from primedht.errors import (
     InvalidKey,
@@ -57,6 +59,7 @@ class FakeNode:
         self.names: dict[PeerId, NameRecord] = {}
         self.connected = [PeerInfo(peer(1), (ADDR, ADDR))]
         self.calls: list[tuple[str, dict[str, object]]] = []
+        self.events = Events(SystemClock())
         self.open_transfers = 0
         self.capacity = 1 << 40
         self.slow_key_reached = trio.Event()
@@ -68,6 +71,7 @@ class FakeNode:
             closest_peers=self._closest_peers,
             config=SimpleNamespace(network_id="/test/kad/1.0.0"),
             routing_table={peer(3)},
+            events=self.events,
         )
         self.host = FakeHost(ADDR, lambda: tuple(each.id for each in self.connected))
         self.config = SimpleNamespace(limits=SimpleNamespace(connections_low=7))
@@ -82,6 +86,12 @@ class FakeNode:
         return self.connected
 
     async def put(self, key: bytes, value: bytes, **options: object) -> PutResult:
+        with self.events.operation("put", key) as outcome:
+            result = await self._put(key, value, **options)
+            outcome.peers, outcome.value_bytes, outcome.trace = result.holders, len(value), result.trace
+            return result
+
+    async def _put(self, key: bytes, value: bytes, **options: object) -> PutResult:
         self.calls.append(("put", options))
         if not key:
             raise InvalidKey("a key has 1 to 1024 bytes, not 0")
