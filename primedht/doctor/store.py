@@ -19,7 +19,7 @@ async def check_store(node: Node) -> list[Finding]:
         may = "may lose" if durable is None else "loses"
         text = f"{node.backend} {may} acknowledged records when it ends unasked"
         findings.append(Finding.problem("store", "store_not_durable", text))
-    text = f"{stats.records} records, {format_size(stats.bytes_used)}"
+    text = f"{stats.records} {'record' if stats.records == 1 else 'records'}, {format_size(stats.bytes_used)}"
     if quotas.records_bytes_max:
         text += f" of {format_size(quotas.records_bytes_max)}"
         if stats.bytes_used > 0.9 * quotas.records_bytes_max:

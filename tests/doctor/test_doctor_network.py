@@ -137,7 +137,7 @@ async def test_a_small_table_for_its_network(monkeypatch: pytest.MonkeyPatch) ->
         finding = (await network.check_table(node))[0]
         assert finding.code == "table_small"
         assert "1 peer of about 111 in a network of about 500" in finding.text
-        monkeypatch.setattr(size, "estimate", lambda now: 1.2)
+        monkeypatch.setattr(size, "estimate", lambda now: 7.0)
         assert codes(await network.check_table(node)) == ["ok"]
 
 
