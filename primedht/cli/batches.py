@@ -5,16 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 import typer
 
 from primedht.cli import common, exits
 from primedht.cli.common import Control, DataDirOption, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 from primedht.cli.values import found_json
 from primedht.errors import InvalidArgument, PrimeDhtError
 from primedht.limits import VALUE_BYTES_MAX
@@ -52,12 +56,14 @@ def put_many(
     limit_s = common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
     tally = _Tally()
-    for lines in _batches(_lines(file)):
-        items = [_put_item(number, line) for number, line in lines]
-        for outcome in daemon.put_many(items, timeout=limit_s):
-            tally.count(outcome)
-            stored = outcome.result
-            _print_outcome(outcome, common.put_json(stored) if stored is not None else {})
+    with _Lines(file) as lines, _meter("storing") as meter:
+        for batch in _batches(lines):
+            items = [_put_item(number, line) for number, line in batch]
+            for outcome in daemon.put_many(items, timeout=limit_s):
+                tally.count(outcome)
+                meter.count(tally.done, lines.share)
+                stored = outcome.result
+                _print_outcome(outcome, common.put_json(stored) if stored is not None else {})
     raise typer.Exit(tally.status(exits.FAILED))
 
 
@@ -82,12 +88,14 @@ def get_many(
     limit_s = common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
     tally = _Tally()
-    for lines in _batches(_lines(file)):
-        keys = [_key(number, line) for number, line in lines]
-        for outcome in daemon.get_many(keys, quorum=quorum, timeout=limit_s):
-            tally.count(outcome)
-            found = outcome.result
-            _print_outcome(outcome, found_json(found) if found is not None else {})
+    with _Lines(file) as lines, _meter("getting") as meter:
+        for batch in _batches(lines):
+            keys = [_key(number, line) for number, line in batch]
+            for outcome in daemon.get_many(keys, quorum=quorum, timeout=limit_s):
+                tally.count(outcome)
+                meter.count(tally.done, lines.share)
+                found = outcome.result
+                _print_outcome(outcome, found_json(found) if found is not None else {})
     raise typer.Exit(tally.status(exits.NOT_FOUND))
 
 
@@ -95,10 +103,12 @@ class _Tally:
     """Counts outcomes, and says which exit status they add up to."""
 
     def __init__(self) -> None:
+        self.done = 0
         self.succeeded = 0
         self.codes: set[str] = set()
 
     def count(self, outcome: ItemResult[Any]) -> None:
+        self.done += 1
         if outcome.error is None:
             self.succeeded += 1
         else:
@@ -119,22 +129,55 @@ def _print_outcome(outcome: ItemResult[Any], result: dict[str, Any]) -> None:
     common.print_json(shown | result)
 
 
-def _lines(path: str) -> Iterator[tuple[int, str]]:
-    """Yield (line number, text) of each line that is not empty, as it comes in."""
-    try:
-        stream = sys.stdin if path == "-" else open(path, encoding="utf-8")  # noqa: SIM115
-        with stream:
-            number = 0
-            while line := stream.readline(_LINE_CHARS_MAX + 1):
+def _meter(doing: str) -> Meter:
+    """Return what shows how far a batch is; the lines that it prints do so themselves on a terminal."""
+    return Meter(doing, quiet=sys.stdout.isatty())
+
+
+class _Lines:
+    """The lines of a file, or of standard input for `-`, as they come in; those that are empty left out.
+
+    Iterating gives (line number, text). Raises `InvalidArgument`.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._read_bytes = 0
+        with self._failing():
+            self._stream = sys.stdin if path == "-" else open(path, encoding="utf-8")  # noqa: SIM115
+            status = os.fstat(self._stream.fileno())
+            self._size = status.st_size if stat.S_ISREG(status.st_mode) else None
+
+    @property
+    def share(self) -> float | None:
+        """How much of the file has been read, from 0 to 1; None of what has no end."""
+        return min(1.0, self._read_bytes / self._size) if self._size else None
+
+    def __iter__(self) -> Iterator[tuple[int, str]]:
+        number = 0
+        with self._failing():
+            while line := self._stream.readline(_LINE_CHARS_MAX + 1):
                 number += 1
+                self._read_bytes += len(line.encode("utf-8", "surrogateescape"))
                 if len(line) > _LINE_CHARS_MAX:
                     raise InvalidArgument(f"line {number}: over {_LINE_CHARS_MAX} characters; split it")
                 if line.strip():
                     yield number, line
-    except UnicodeDecodeError:
-        raise InvalidArgument(f"{path}: not UTF-8; give one JSON object a line") from None
-    except OSError as error:
-        raise InvalidArgument(f"{path}: {error.strerror}; check the path") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._stream.close()
+
+    @contextmanager
+    def _failing(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeDecodeError:
+            raise InvalidArgument(f"{self._path}: not UTF-8; give one JSON object a line") from None
+        except OSError as error:
+            raise InvalidArgument(f"{self._path}: {error.strerror}; check the path") from None
 
 
 def _batches(lines: Iterable[T]) -> Iterator[list[T]]:

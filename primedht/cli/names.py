@@ -10,6 +10,7 @@ import typer
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 from primedht.units import format_duration, parse_duration
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def publish(
     """Point a name at content, in the place of what it pointed at."""
     limit_s, lifetime_s = common.timeout_s(timeout), parse_duration(lifetime)
     daemon = common.client(control, data_dir)
-    published = daemon.publish_name(value, key=key, lifetime=lifetime_s, once=once, timeout=limit_s)
+    with Meter("publishing"):
+        published = daemon.publish_name(value, key=key, lifetime=lifetime_s, once=once, timeout=limit_s)
     record = published.record
     common.print_result(
         {**_record_json(record), "put": common.put_json(published.put)},
@@ -62,7 +64,9 @@ def resolve(
 ) -> None:
     """Print what a name points at, one step."""
     limit_s = common.timeout_s(timeout)
-    record = common.client(control, data_dir).resolve_name(name, quorum=quorum, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("looking up"):
+        record = daemon.resolve_name(name, quorum=quorum, timeout=limit_s)
     common.print_result(_record_json(record), record.value, as_json=as_json)
 
 

@@ -7,6 +7,7 @@ import typer
 from primedht.cli import common, exits
 from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 from primedht.cli.settings import (
     AllowNetworkFs,
     Bootstrap,
@@ -104,7 +105,9 @@ def drain(
     Waits until other peers hold every record of this node.
     """
     limit_s = common.timeout_s(timeout)
-    result = common.client(control, data_dir).drain(timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("handing over"):
+        result = daemon.drain(timeout=limit_s)
     common.print_result(
         {"handed_over": result.handed_over, "left_over": result.left_over},
         f"handed over {result.handed_over} records, {result.left_over} left over",

@@ -10,6 +10,7 @@ import typer
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 from primedht.cli.watch import Interval, Watch, show
 from primedht.ids import PeerId
 
@@ -45,7 +46,9 @@ def connect(
 ) -> None:
     """Connect to a peer."""
     limit_s = common.timeout_s(timeout)
-    peer = common.client(control, data_dir).connect(addr, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("connecting"):
+        peer = daemon.connect(addr, timeout=limit_s)
     common.print_result(common.peer_json(peer), f"connected to {peer.id}", as_json=as_json)
 
 
@@ -82,7 +85,9 @@ def find_peer(
 ) -> None:
     """Print a peer's addresses, one a line."""
     wanted, limit_s = PeerId.from_text(peer), common.timeout_s(timeout)
-    found = common.client(control, data_dir).find_peer(wanted, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("looking up"):
+        found = daemon.find_peer(wanted, timeout=limit_s)
     common.print_result(
         common.peer_json(found), *(f"{addr}/p2p/{found.id}" for addr in found.addrs), as_json=as_json
     )
@@ -98,5 +103,7 @@ def closest_peers(
 ) -> None:
     """Print the reachable peers closest to a key, nearest first."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
-    found = common.client(control, data_dir).closest_peers(wire_key, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("looking up"):
+        found = daemon.closest_peers(wire_key, timeout=limit_s)
     common.print_result([*map(common.peer_json, found)], *(peer.id for peer in found), as_json=as_json)

@@ -10,6 +10,7 @@ from primedht.cids import parse_cid
 from primedht.cli import common, exits
 from primedht.cli.common import AsJson, CidArgument, Control, DataDirOption, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 
 app = App()
 
@@ -27,7 +28,9 @@ def provide(
     It is announced again until stop-providing.
     """
     content, limit_s = parse_cid(cid), common.timeout_s(timeout)
-    result = common.client(control, data_dir).provide(content, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("announcing"):
+        result = daemon.provide(content, timeout=limit_s)
     common.print_result(
         {
             "cid": cid,

@@ -9,6 +9,7 @@ import typer
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 from primedht.errors import PrimeDhtError
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def get(
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
     try:
-        found = daemon.get_record(wire_key, quorum=quorum, timeout=limit_s, want_trace=True)
+        with Meter("looking up"):
+            found = daemon.get_record(wire_key, quorum=quorum, timeout=limit_s, want_trace=True)
     except PrimeDhtError as error:
         _show_failure("get", wire_key, error, as_json=as_json)
         raise
@@ -51,12 +53,12 @@ def put(
     data_dir: DataDirOption = None,
 ) -> None:
     """Store a value, and draw how the peers for it were found."""
+    data = value.encode("utf-8", "surrogateescape")
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
     try:
-        result = daemon.put(
-            wire_key, value.encode("utf-8", "surrogateescape"), once=once, timeout=limit_s, want_trace=True
-        )
+        with Meter("storing"):
+            result = daemon.put(wire_key, data, once=once, timeout=limit_s, want_trace=True)
     except PrimeDhtError as error:
         _show_failure("put", wire_key, error, as_json=as_json)
         raise
@@ -74,7 +76,9 @@ def closest(
 ) -> None:
     """Look up the peers closest to a key, and draw how they were found."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
-    trace = common.client(control, data_dir).trace_lookup(wire_key, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("looking up"):
+        trace = daemon.trace_lookup(wire_key, timeout=limit_s)
     answered = sum(ask.outcome == "answered" for ask in trace.asked)
     _show("closest", wire_key, trace, f"{_peers(answered)} answered", {}, as_json=as_json)
 

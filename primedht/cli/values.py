@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import base64
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from primedht.cli import common
 from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Timeout
 from primedht.cli.help import App
+from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
-from primedht.limits import VALUE_BYTES_MAX
 from primedht.units import parse_duration
 
 if TYPE_CHECKING:
@@ -43,11 +44,15 @@ def put(
     data_dir: DataDirOption = None,
 ) -> None:
     """Store a value under a key."""
-    wire_key, data = common.key_of(key), _value(value, file)
+    wire_key, source = common.key_of(key), _source(value, file)
     ttl_s = None if ttl is None else parse_duration(ttl)
     limit_s = common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
-    result = daemon.put(wire_key, data, ttl=ttl_s, min_holders=min_holders, once=once, timeout=limit_s)
+    with Meter("storing") as meter:
+        result = daemon.put(
+            *(wire_key, source), ttl=ttl_s, min_holders=min_holders, once=once, timeout=limit_s,
+            progress=None if isinstance(source, bytes) else meter.on_transfer,
+        )  # fmt: skip
     common.print_result(common.put_json(result), f"stored on {common.holders_text(result)}", as_json=as_json)
 
 
@@ -65,11 +70,20 @@ def get(
 ) -> None:
     """Print the value of a key, byte for byte."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
-    found = common.client(control, data_dir).get_record(wire_key, quorum=quorum, timeout=limit_s)
-    if output is not None or not as_json:
-        common.write_output(found.payload, output, what="the value")
+    daemon = common.client(control, data_dir)
+    if output is not None:
+        with Meter("looking up") as meter:
+            found, size = daemon.get_to(
+                wire_key, output, quorum=quorum, timeout=limit_s, progress=meter.on_transfer
+            )
+        common.print_result(found_json(found, size=size), as_json=as_json)
+        return
+    with Meter("looking up"):
+        found = daemon.get_record(wire_key, quorum=quorum, timeout=limit_s)
     if as_json:
-        common.print_json(found_json(found, with_value=output is None))
+        common.print_json(found_json(found))
+    else:
+        common.write_output(found.payload, None, what="the value")
 
 
 @app.command(epilog="Example: primedht delete greeting")
@@ -82,29 +96,31 @@ def delete(
 ) -> None:
     """Delete a value everywhere, and stop keeping it alive."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
-    result = common.client(control, data_dir).delete(wire_key, timeout=limit_s)
+    daemon = common.client(control, data_dir)
+    with Meter("deleting"):
+        result = daemon.delete(wire_key, timeout=limit_s)
     common.print_result(common.put_json(result), f"deleted on {common.holders_text(result)}", as_json=as_json)
 
 
-def found_json(found: FoundValue, *, with_value: bool = True) -> dict[str, Any]:
-    """Return the stable JSON form of a value that was found."""
+def found_json(found: FoundValue, *, size: int | None = None) -> dict[str, Any]:
+    """Return the stable JSON form of a value that was found. size: given if its bytes went elsewhere."""
     shown = {
         "key": common.key_text(found.key),
-        "bytes": len(found.payload),
+        "bytes": len(found.payload) if size is None else size,
         "authenticated": found.authenticated,
         "sources": common.peer_texts(found.sources),
         "sequence": found.sequence,
         "writer_unix_ms": found.writer_unix_ms,
         "expires_unix_s": found.expires_unix_s,
     }
-    if with_value:
+    if size is None:
         shown["value_base64"] = base64.b64encode(found.payload).decode("ascii")
     return shown
 
 
-def _value(value: str | None, file: str | None) -> bytes:
+def _source(value: str | None, file: str | None) -> bytes | Path | BinaryIO:
     if (value is None) == (file is None):
         raise InvalidArgument("give either VALUE or --file; - is standard input")
     if value is not None and value != "-":
         return value.encode("utf-8", "surrogateescape")
-    return common.read_input(file or "-", bytes_max=VALUE_BYTES_MAX)
+    return sys.stdin.buffer if file in (None, "-") else Path(file)

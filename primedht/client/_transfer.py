@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
@@ -209,12 +210,20 @@ def open_input(value: Value) -> Iterator[Input]:
 
 
 def _bytes_left(stream: BinaryIO) -> int | None:
-    if not stream.seekable():
+    if not stream.seekable() or not _is_plain(stream):
         return None
     here = stream.tell()
     end = stream.seek(0, os.SEEK_END)
     stream.seek(here)
     return max(0, end - here)
+
+
+def _is_plain(stream: BinaryIO) -> bool:
+    """Return whether a file's end says how much is in it: a device's says nothing."""
+    try:
+        return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
+    except OSError:  # it is in memory
+        return True
 
 
 class _OpenFile:

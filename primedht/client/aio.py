@@ -141,10 +141,23 @@ class AsyncClient:
         try:
             if to is None:
                 return (await self.get_record(key, quorum=quorum, timeout=timeout)).payload
-            call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
-            return await self._download(call, to, progress)
+            return (await self.get_to(key, to, quorum=quorum, timeout=timeout, progress=progress))[1]
         except ValueNotFound:
             return None
+
+    async def get_to(
+        self,
+        key: bytes | str,
+        to: Target,
+        *,
+        quorum: int = 1,
+        timeout: Duration = 60,
+        progress: OnProgress | None = None,
+    ) -> tuple[FoundValue, int]:
+        """Write the value of `key` as `get` does; return what is known about it, without its bytes, and its
+        size. Raises `ValueNotFound`."""
+        call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
+        return await self._download(call, to, progress)
 
     async def events(
         self, operations: Iterable[str] = (), *, want_trace: bool = False
@@ -233,8 +246,8 @@ class AsyncClient:
 
     async def _download(
         self, call: Call[FoundValue | Progress | bytes], to: Target, progress: OnProgress | None
-    ) -> int:
-        size = 0
+    ) -> tuple[FoundValue, int]:
+        found, size = None, 0
         output = await to_thread.run_sync(open_output, to)
         try:
             async with aclosing(self._each(call)) as items:
@@ -244,10 +257,14 @@ class AsyncClient:
                         size += len(item)
                     elif isinstance(item, Progress):
                         report(item, progress)
+                    else:
+                        found = item
+            if found is None:
+                raise DaemonUnavailable("the daemon sent no value; is it of another version?")
             await to_thread.run_sync(output.commit)
         finally:
             output.close()
-        return size
+        return found, size
 
     async def _begin(self, call: Call[Any]) -> tuple[_Connection, bytes]:
         """Send the request and return its first response; an idle connection may be dead by now.

@@ -153,10 +153,23 @@ class Client:
         try:
             if to is None:
                 return self.get_record(key, quorum=quorum, timeout=timeout).payload
-            call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
-            return self._download(call, to, progress)
+            return self.get_to(key, to, quorum=quorum, timeout=timeout, progress=progress)[1]
         except ValueNotFound:
             return None
+
+    def get_to(
+        self,
+        key: bytes | str,
+        to: Target,
+        *,
+        quorum: int = 1,
+        timeout: Duration = 60,
+        progress: OnProgress | None = None,
+    ) -> tuple[FoundValue, int]:
+        """Write the value of `key` as `get` does; return what is known about it, without its bytes, and its
+        size. Raises `ValueNotFound`."""
+        call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
+        return self._download(call, to, progress)
 
     def events(
         self, operations: Iterable[str] = (), *, want_trace: bool = False
@@ -246,8 +259,8 @@ class Client:
 
     def _download(
         self, call: Call[FoundValue | Progress | bytes], to: Target, progress: OnProgress | None
-    ) -> int:
-        size = 0
+    ) -> tuple[FoundValue, int]:
+        found, size = None, 0
         output = open_output(to)
         try:
             for item in self._each(call):
@@ -256,10 +269,14 @@ class Client:
                     size += len(item)
                 elif isinstance(item, Progress):
                     report(item, progress)
+                else:
+                    found = item
+            if found is None:
+                raise DaemonUnavailable("the daemon sent no value; is it of another version?")
             output.commit()
         finally:
             output.close()
-        return size
+        return found, size
 
     def _begin(self, call: Call[Any]) -> tuple[_Connection, bytes]:
         """Send the request and return its first response.
