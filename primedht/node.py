@@ -580,6 +580,8 @@ def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str], psk: 
         allowed=tuple(bootstrap),
         transport=config.node.transport,
         psk=psk,
+        upload_bytes_per_s=caps.upload_rate,
+        download_bytes_per_s=caps.download_rate,
         connections=ConnectionLimits(
             low=caps.connections_low,
             high=caps.connections_high,

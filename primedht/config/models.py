@@ -23,6 +23,7 @@ from primedht.config.types import (
     ListenAddr,
     Multiaddr,
     Profile,
+    Rate,
     Seconds,
     Secret,
     Share,
@@ -198,7 +199,7 @@ class QuotasConfig(_Section):
 
 
 class LimitsConfig(_Section):
-    """Connections to peers."""
+    """Connections to peers, and how fast data moves over them."""
 
     connections_low: Count = 160  # go-libp2p, connmgr's default
     """Down to how many they are trimmed."""
@@ -211,6 +212,12 @@ class LimitsConfig(_Section):
 
     inbound_per_ip_max: Count = 64
     """Accepted of one IP address that is not loopback."""
+
+    upload_rate: Rate = None
+    """Bytes a second that this node sends, lookups and other DHT traffic aside."""
+
+    download_rate: Rate = None
+    """Bytes a second that this node takes in, lookups and other DHT traffic aside."""
 
     @model_validator(mode="after")
     def _ordered(self) -> Self:

@@ -90,6 +90,7 @@ Seconds = Annotated[
     float, _mapped(parse_duration), Field(gt=0, le=10 * 365 * 86400), Kind("duration, or seconds")
 ]
 Bytes = Annotated[int, _mapped(parse_size), Field(ge=0), Kind("size, or bytes")]
+Rate = Annotated[Annotated[Bytes, Field(ge=1)] | None, Unset("no limit", '"10MiB"')]
 Count = Annotated[int, Field(ge=1)]
 ListenAddr = Annotated[str, _mapped(_listen_addr), Kind("multiaddr")]
 Multiaddr = Annotated[str, _mapped(_multiaddr), Kind("multiaddr")]

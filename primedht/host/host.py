@@ -30,6 +30,7 @@ from primedht.host.keys import load_key_pair
 from primedht.host.peer_host import PeerHost
 from primedht.host.ping import PING, serve_ping
 from primedht.host.pnet import Protector
+from primedht.host.rates import Rates
 from primedht.host.resolve import resolve_dnsaddr
 from primedht.host.rpc import KadRpc
 from primedht.host.supervise import supervised
@@ -64,6 +65,7 @@ class HostConfig:
     allowed: addresses, with or without /p2p, that an operator listed (bootstrap peers); the filter
     lets them pass. transport: see `upgrade.Transport`. psk: the key that every connection is under;
     with one, addresses are not confined, as nobody else can be reached by mistake.
+    upload_bytes_per_s, download_bytes_per_s: of all streams together but those of the DHT itself.
     """
 
     listen: tuple[str, ...] = ("/ip4/0.0.0.0/tcp/4101", "/ip6/::/tcp/4101")
@@ -76,6 +78,8 @@ class HostConfig:
     address_book_peers_max: int = limits.ADDRESS_BOOK_PEERS_MAX
     transport: Transport = "primedht"
     psk: Psk | None = None
+    upload_bytes_per_s: float | None = None
+    download_bytes_per_s: float | None = None
     agent_version: str = field(default_factory=_agent_version)
 
 
@@ -107,6 +111,11 @@ class Host:
             build_upgrader(key_pair, config.transport, self._protector),
             config.connections,
             self.filter,
+            Rates(
+                config.upload_bytes_per_s,
+                config.download_bytes_per_s,
+                exempt={config.kad_protocol, IDENTIFY, IDENTIFY_PUSH, PING},
+            ),
         )
         self.address_book = Addresses(
             self.filter,

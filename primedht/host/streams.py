@@ -21,6 +21,7 @@ from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamEOF, Muxed
 
 from primedht.errors import PeerUnreachable
 from primedht.host.multistream import Proposer, Responder
+from primedht.host.rates import TokenBucket
 from primedht.host.yamux import YamuxStream
 from primedht.ids import PeerId
 from primedht.wire.frames import FrameReader
@@ -62,6 +63,9 @@ class Stream(NetStream):
         self._ended = False  # the peer's half is closed
         self._finished = False  # ours is
         self._reset = False
+        self._upload: TokenBucket | None = None
+        self._download: TokenBucket | None = None
+        self._reads_at = 0.0  # when what was read is paid for
 
     @property
     def peer(self) -> PeerId:
@@ -71,6 +75,10 @@ class Stream(NetStream):
         return f"{self.protocol_id or 'new stream'} with {self.connection}"
 
     # --- negotiation ----------------------------------------------------------------------------
+
+    def set_protocol(self, protocol_id: TProtocol) -> None:
+        super().set_protocol(protocol_id)
+        self._upload, self._download = self.connection.swarm.rates.of(protocol_id)
 
     def propose(self, protocol: str) -> None:
         """Propose `protocol` with the first data; a refusal shows in the first `receive`."""
@@ -150,8 +158,11 @@ class Stream(NetStream):
     async def _receive(self) -> bytes:
         if self._reset:
             raise StreamReset("the stream is reset")
+        bucket = self._download
+        if bucket is not None:
+            await trio.sleep_until(self._reads_at)
         try:
-            data: bytes = await self.muxed_stream.read(None)
+            data: bytes = await self.muxed_stream.read(None if bucket is None else bucket.piece_bytes)
         except MuxedStreamEOF:
             if self.connection.socket.is_closed and not self._paces_itself:  # no end, but cut off (B9)
                 raise StreamReset("the connection is closed") from None
@@ -159,9 +170,22 @@ class Stream(NetStream):
             return b""
         except _MUXER_FAULTS as error:
             raise StreamReset(f"the stream is reset: {error}") from error
+        if bucket is not None:  # paid for before the next read: cancelled in between, nothing is lost
+            now = trio.current_time()
+            self._reads_at = now + bucket.take(len(data), now)
         return data
 
     async def _send(self, data: bytes) -> None:
+        bucket = self._upload
+        if bucket is None:
+            await self._write(data)
+            return
+        for start in range(0, len(data), bucket.piece_bytes):
+            piece = data[start : start + bucket.piece_bytes]
+            await trio.sleep(bucket.take(len(piece), trio.current_time()))
+            await self._write(piece)
+
+    async def _write(self, data: bytes) -> None:
         if self._reset or self._finished:
             raise StreamReset("the stream is closed")
         try:

@@ -29,6 +29,7 @@ from primedht.host.addresses import Addresses, AddressFilter, tcp_addr
 from primedht.host.connection import Connection
 from primedht.host.dialer import Dialer
 from primedht.host.listener import Handshakes, serve_listener
+from primedht.host.rates import Rates
 from primedht.host.sockets import TcpStream, listen_tcp
 from primedht.host.streams import Stream
 from primedht.host.supervise import supervised
@@ -79,6 +80,7 @@ class PeerSwarm(Swarm):
         upgrader: Upgrader,
         connection_limits: ConnectionLimits,
         address_filter: AddressFilter,
+        rates: Rates,
     ) -> None:
         super().__init__(
             own_id,
@@ -93,6 +95,7 @@ class PeerSwarm(Swarm):
             ),
         )
         self.own_peer = PeerId(own_id.to_bytes())
+        self.rates = rates
         self.by_peer: dict[PeerId, list[Connection]] = {}
         self.protected: set[PeerId] = set()
         self.opened: list[Callable[[Connection], None]] = []

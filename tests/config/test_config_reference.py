@@ -18,7 +18,7 @@ from primedht.config.sources import keys
 _COMMENTED_KEY = re.compile(r"^# (\w+ = )", re.MULTILINE)
 EXAMPLES_ONLY = {
     "network.name", "network.protocol_prefix", "network.psk_file", "node.data_dir", "node.mdns",
-    "storage.url", "control.group",
+    "storage.url", "limits.upload_rate", "limits.download_rate", "control.group",
 }  # fmt: skip
 
 
