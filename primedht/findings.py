@@ -60,7 +60,7 @@ PROBLEMS: Mapping[str, Problem] = {
     "bootstrap_none": Problem("note", "name a peer in node.bootstrap, unless this is the first node"),
     "bootstrap_unreachable": Problem("error", "check address, port and firewall; start that node"),
     "bootstrap_unanswered": Problem("warning", "check address, port and firewall; others answered"),
-    "bootstrap_wrong_network": Problem("error", "give both nodes the same network.name"),
+    "bootstrap_wrong_network": Problem("error", "give both nodes the same network.name and network.psk_file"),
     "table_empty": Problem("error", "mend what is said of bootstrap; nothing works without peers"),
     "table_small": Problem("warning", "wait for a refresh; then look at reachability and bootstrap"),
     "lookups_slow": Problem("warning", "raise dht.alpha; look for slow peers with `primedht trace get KEY`"),

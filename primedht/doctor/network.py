@@ -8,7 +8,7 @@ import trio
 
 from primedht import limits
 from primedht.dht.bootstrap import Attempt
-from primedht.errors import PrimeDhtError
+from primedht.errors import PrimeDhtError, PskMismatch
 from primedht.findings import Finding, Severity
 from primedht.node import Node
 from primedht.units import format_duration
@@ -91,8 +91,10 @@ def _bootstrap_finding(attempt: Attempt, some_answer: bool) -> Finding:
     text = f"{attempt.addr}: {attempt.detail}"
     if attempt.code in ("ok", "self"):
         return Finding.good("bootstrap", text)
-    if attempt.code == "no_kad":
+    if attempt.code in ("no_kad", PskMismatch.code):
         severity: Severity | None = "warning" if some_answer else None
+        if attempt.code == PskMismatch.code:
+            text += f" [{attempt.code}]"
         return Finding.problem("bootstrap", "bootstrap_wrong_network", text, severity=severity)
     code = "bootstrap_unanswered" if some_answer else "bootstrap_unreachable"
     return Finding.problem("bootstrap", code, f"{text} [{attempt.code}]")

@@ -11,6 +11,7 @@ import trio
 
 from primedht import Config, Node, open_node
 from primedht.config import NetworkConfig, NodeConfig
+from primedht.dht.bootstrap import Attempt
 from primedht.doctor import network, store
 from primedht.doctor.examine import examine
 from primedht.findings import PROBLEMS, Finding
@@ -96,6 +97,13 @@ async def test_each_bootstrap_address_is_tried_by_itself() -> None:
             assert {each.severity for each in found} == {"error"}
             table = (await network.check_table(node))[0]
             assert (table.code, table.severity) == ("table_empty", "error")
+
+
+def test_another_pre_shared_key_is_another_network() -> None:
+    attempt = Attempt("/ip4/192.0.2.1/tcp/1", "psk_mismatch", "not under our key")
+    finding = network._bootstrap_finding(attempt, some_answer=False)
+    assert (finding.code, finding.severity) == ("bootstrap_wrong_network", "error")
+    assert "[psk_mismatch]" in finding.text
 
 
 async def test_a_listener_that_is_gone_is_noticed() -> None:
