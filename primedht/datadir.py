@@ -6,7 +6,8 @@
     lock          flock'ed while a node uses the directory
     control       the multiaddr of the running daemon's control socket
     control.sock  that socket, unless the path is too long for one
-    store/        records, provider records, known peers
+    store/        records, provider records, known peers, the index of blocks
+    blocks/       large blocks, a file each
 
 Everything here is done before the node starts and in blocking calls.
 """
@@ -49,10 +50,19 @@ log = structlog.get_logger(__name__)
 
 VERSION = 1
 _IDENTITY, _VERSION, _LOCK, _KEYS, _STORE = "identity", "version", "lock", "keys", "store"
+_BLOCKS = "blocks"
 _BACKUP_PREFIX = "backup-of-version-"
 # What may be in a directory that nobody has used as a data directory yet.
 _HARMLESS = {"lost+found", _LOCK}
-_NOT_BACKED_UP = (_LOCK, paths.CONTROL_FILE, paths.CONTROL_SOCKET, "lost+found", _BACKUP_PREFIX + "*", ".*")
+_NOT_BACKED_UP = (
+    _LOCK,
+    _BLOCKS,
+    paths.CONTROL_FILE,
+    paths.CONTROL_SOCKET,
+    "lost+found",
+    _BACKUP_PREFIX + "*",
+    ".*",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,11 @@ class DataDir:
     def store_path(self) -> Path:
         """Where the embedded store is."""
         return self.path / _STORE
+
+    @property
+    def blocks_path(self) -> Path:
+        """Where large blocks are."""
+        return self.path / _BLOCKS
 
     def identity(self) -> PrivateKey:
         """Return the node's key; on first use an Ed25519 key is made and written durably.

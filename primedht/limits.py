@@ -37,10 +37,23 @@ CID_TEXT_CHARS_MAX = 256  # ours: a CIDv1 of the longest multihash takes 170 in 
 BLOCK_BYTES_MAX = 2 << 20  # IPFS specs, bitswap protocol, "Block Sizes"
 DIRECTORY_NODE_BYTES_MAX = 256 << 10  # IPIP-499: a larger directory becomes a HAMT
 HAMT_FANOUT = 256  # IPIP-499
+HAMT_FANOUT_MAX = 1024  # UnixFS specification, "dag-pb HAMTDirectory": implementations may refuse more
+HAMT_DEPTH_MAX = 21  # ours: 64 bits of hash at 3 bits a level
 FILE_NAME_BYTES_MAX = 255  # Linux, NAME_MAX
 DIRECTORY_DEPTH_MAX = 64  # ours: as deep as a path of PATH_MAX is likely to be
 DIRECTORY_ENTRIES_MAX = 1 << 20  # ours: of one import or export; each takes about 300 bytes of memory
 DAG_DEPTH_MAX = 32  # ours: nodes of 2 links hold 2**32 leaves so deep; HAMTs add 8
+BLOCK_INLINE_BYTES_MAX = 16 << 10  # ours: larger ones are files of their own; LMDB copies pages on writing
+BLOCK_BATCH_BYTES = 16 << 20  # ours: of an import, stored together: memory, and one sync of each folder
+BLOCK_BATCH_MAX = 256  # ours: blocks stored or deleted together
+BLOCK_SYNCS_AT_ONCE = 8  # ours: 110 MB/s one after the other, 440 MB/s so (64 blocks of 256 KiB, ext4)
+BLOCK_THREADS_MAX = 8  # ours: reads and writes of block files at once
+BLOCK_REFERENCES_MAX = 4  # ours: files that one block may be a piece of
+BLOCKS_DISK_FREE_BYTES_MIN = 256 << 20  # ours: records and logs need room too
+BLOCK_FETCH_TIMEOUT_S = 60.0  # ours: one block, providers found included
+BLOCK_CHECKS_INTERVAL_S = 3600.0  # ours: between looks at referenced files and at expired pins
+IMPORT_UNDO_S = 30.0  # ours: for removing what an import that failed has stored
+PIN_NAME_BYTES_MAX = 256  # ours: fits a store key beside the longest CID
 SAFETENSORS_HEADER_BYTES_MAX = 8 << 20  # ours: safetensors takes 100 MB; parsed, that fills memory
 
 # --- stores -----------------------------------------------------------------------------------------

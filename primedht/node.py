@@ -23,6 +23,7 @@ import structlog
 import trio
 
 from primedht import limits
+from primedht.blocks.blocks import Blocks, open_blocks
 from primedht.cids import multihash_of, parse_cid
 from primedht.clock import StepWatch, SystemClock
 from primedht.config import Config, NodeConfig
@@ -89,11 +90,12 @@ class Node:
     """
 
     def __init__(
-        self, config: Config, dht: Dht, host: Host, identity: PrivateKey, keystore: Keystore | None,
-        store: KeyValue, backend: str, data_dir: Path | None,
+        self, config: Config, dht: Dht, blocks: Blocks, host: Host, identity: PrivateKey,
+        keystore: Keystore | None, store: KeyValue, backend: str, data_dir: Path | None,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
+        self.blocks = blocks
         self.host = host
         self._identity = identity
         self._keystore = keystore
@@ -390,6 +392,7 @@ class Node:
                 "corrupt": values.corrupt,
             },
             "kept_alive": self._kept_alive(),
+            "blocks": self.blocks.status(),
             "providers": {
                 "keys": providers.keys,
                 "records": providers.records,
@@ -547,8 +550,17 @@ async def open_node(
         if config.mdns_enabled:
             nursery = await stack.enter_async_context(open_background_nursery())
             nursery.start_soon(_serve_mdns, host, engine)
+        blocks = await stack.enter_async_context(
+            open_blocks(
+                storage,
+                ports.clock,
+                path=directory.blocks_path if directory is not None else None,
+                bytes_max=config.quotas.blocks_bytes_max or None,
+                providing=engine,
+            )
+        )
         path = directory.path if directory is not None else None
-        yield Node(config, engine, host, identity, keystore, storage, backend, path)
+        yield Node(config, engine, blocks, host, identity, keystore, storage, backend, path)
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:

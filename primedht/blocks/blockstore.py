@@ -17,6 +17,10 @@ class Hold(Protocol):
         """Keep these too, whether they are here yet or not."""
         ...
 
+    def drop(self) -> None:
+        """Keep nothing any more."""
+        ...
+
 
 class Blockstore(Protocol):
     """Blocks by their multihash: CIDs that differ in version or codec only name the same block.
@@ -41,8 +45,8 @@ class Blockstore(Protocol):
         """
         ...
 
-    async def put(self, blocks: Sequence[Block], *, hold: Hold | None = None) -> None:
-        """Store `blocks` (duplicates and those that are here are fine), durably once this returns.
+    async def put(self, blocks: Sequence[Block], *, hold: Hold | None = None) -> list[Cid]:
+        """Store `blocks`, durably once this returns; return those that were not here before.
 
         hold: keeps them from then on; without one, and unpinned, they may be collected at any time.
         Raises `StoreFull` (the quota) or `DiskFull`; none of the blocks counts as stored then.
@@ -51,4 +55,16 @@ class Blockstore(Protocol):
 
     def hold(self) -> AbstractContextManager[Hold]:
         """Return a new hold, which ends with the block."""
+        ...
+
+
+class Exchange(Protocol):
+    """Gets blocks from peers into the blockstore."""
+
+    async def fetch(self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float) -> None:
+        """Return once the block, or all of the DAG below it too, is in the blockstore.
+
+        What is there already is not fetched again. hold: keeps every block that comes.
+        Raises `BlockNotFound` if nobody who was found has a block, and `OperationTimeout`.
+        """
         ...

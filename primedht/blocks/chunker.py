@@ -83,6 +83,19 @@ def _read(file: Readable, size: int) -> bytes:
     return b"".join(parts)
 
 
+class Limited:
+    """The first `size` bytes of what is left of a file: one that grows meanwhile is read no further."""
+
+    def __init__(self, file: Readable, size: int) -> None:
+        self._file = file
+        self._left = size
+
+    def read(self, size: int, /) -> bytes:
+        data = self._file.read(min(size, self._left)) or b""
+        self._left -= len(data)
+        return data
+
+
 class _Prefixed:
     """A file with bytes that were read from it already put back."""
 

@@ -197,6 +197,10 @@ class QuotasConfig(_Section):
     providers_per_key_max: Count = Quotas().providers_per_key_max
     """Providers remembered of one content."""
 
+    blocks_bytes_max: Bytes = 0
+    """Blocks of files and models, not counting those that stay in files of yours; beyond it nothing more
+    is added or fetched until something is unpinned and collected."""
+
 
 class LimitsConfig(_Section):
     """Connections to peers, and how fast data moves over them."""
@@ -349,7 +353,7 @@ class Config(_Section):
             network_id=self.protocol_id,
             value_bytes_max=self.records.value_bytes_max,
             inline_bytes_max=self.records.inline_bytes_max,
-            quotas=Quotas(**dict(self.quotas)),
+            quotas=Quotas(**self.quotas.model_dump(exclude={"blocks_bytes_max"})),
         )
 
 

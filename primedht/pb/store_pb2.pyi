@@ -1,7 +1,8 @@
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from typing import ClassVar as _ClassVar, Iterable as _Iterable, Optional as _Optional
+from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Mapping, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -66,3 +67,69 @@ class OwnProvide(_message.Message):
     provided_unix_s: float
     local_only: bool
     def __init__(self, provided_unix_s: _Optional[float] = ..., local_only: bool = ...) -> None: ...
+
+class StoredBlock(_message.Message):
+    __slots__ = ("place", "size_bytes", "leaf", "references")
+    class Place(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        INLINE: _ClassVar[StoredBlock.Place]
+        FILE: _ClassVar[StoredBlock.Place]
+        REFERENCE: _ClassVar[StoredBlock.Place]
+    INLINE: StoredBlock.Place
+    FILE: StoredBlock.Place
+    REFERENCE: StoredBlock.Place
+    PLACE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LEAF_FIELD_NUMBER: _ClassVar[int]
+    REFERENCES_FIELD_NUMBER: _ClassVar[int]
+    place: StoredBlock.Place
+    size_bytes: int
+    leaf: bool
+    references: _containers.RepeatedCompositeFieldContainer[BlockReference]
+    def __init__(self, place: _Optional[_Union[StoredBlock.Place, str]] = ..., size_bytes: _Optional[int] = ..., leaf: bool = ..., references: _Optional[_Iterable[_Union[BlockReference, _Mapping]]] = ...) -> None: ...
+
+class BlockReference(_message.Message):
+    __slots__ = ("file_id", "offset")
+    FILE_ID_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    file_id: bytes
+    offset: int
+    def __init__(self, file_id: _Optional[bytes] = ..., offset: _Optional[int] = ...) -> None: ...
+
+class ReferencedFile(_message.Message):
+    __slots__ = ("path", "size_bytes", "mtime_ns", "root_cid")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MTIME_NS_FIELD_NUMBER: _ClassVar[int]
+    ROOT_CID_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+    root_cid: bytes
+    def __init__(self, path: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., root_cid: _Optional[bytes] = ...) -> None: ...
+
+class BlockCounts(_message.Message):
+    __slots__ = ("blocks", "bytes", "referenced_bytes")
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    REFERENCED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    blocks: int
+    bytes: int
+    referenced_bytes: int
+    def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., referenced_bytes: _Optional[int] = ...) -> None: ...
+
+class Pin(_message.Message):
+    __slots__ = ("cid", "name", "recursive", "partial", "created_unix_s", "expires_unix_s")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    name: str
+    recursive: bool
+    partial: bool
+    created_unix_s: float
+    expires_unix_s: float
+    def __init__(self, cid: _Optional[bytes] = ..., name: _Optional[str] = ..., recursive: bool = ..., partial: bool = ..., created_unix_s: _Optional[float] = ..., expires_unix_s: _Optional[float] = ...) -> None: ...

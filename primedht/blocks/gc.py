@@ -1,0 +1,123 @@
+"""Garbage collection: removing the blocks that no pin and no work under way needs.
+
+First all that pins keep is marked, then what is not marked is removed, a few blocks at a time and each
+only if nobody put or held it since the start. If a pinned DAG cannot be followed to its end, nothing is
+removed: what lies beyond is not known. A crash at any moment leaves blocks or files too many, never too
+few, and the next collection finds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from dataclasses import dataclass
+
+import trio
+
+from primedht import limits
+from primedht.blocks.pins import Pin, Pins, is_expired
+from primedht.blocks.store import LocalBlockstore
+from primedht.cids import RAW, Cid
+from primedht.clock import WallClock
+from primedht.errors import BlockNotFound, LocalError, StoreUnavailable
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A pin whose DAG cannot be followed: at which block, and why (an error code)."""
+
+    pin: Pin
+    cid: Cid
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What a collection removed. broken: pins that kept it from removing anything.
+
+    failed: files that could not be removed; the next collection tries again.
+    """
+
+    blocks: int = 0
+    bytes: int = 0
+    failed: int = 0
+    kept: int = 0
+    broken: tuple[Broken, ...] = ()
+
+
+class Collector:
+    """Collects the garbage of one blockstore, one collection at a time."""
+
+    def __init__(self, store: LocalBlockstore, pins: Pins, clock: WallClock) -> None:
+        self._store = store
+        self._pins = pins
+        self._clock = clock
+        self._collecting = trio.Lock()
+
+    async def collect(self, among: Collection[bytes] | None = None) -> Collected:
+        """Remove what is not needed, or of that only what is `among` some multihashes.
+
+        Raises `StoreCorrupt` for a damaged pin: it might keep anything.
+        """
+        async with self._collecting:
+            with self._store.guarding():
+                kept: set[bytes] = set()
+                broken = await self._mark(kept)
+                if broken:
+                    return Collected(kept=len(kept), broken=tuple(broken))
+                return await self._sweep(kept, among)
+
+    async def _mark(self, kept: set[bytes]) -> list[Broken]:
+        broken = []
+        walked: set[bytes] = set()
+        now = self._clock.unix_now()
+        async for pin in self._pins.all():
+            if is_expired(pin, now):
+                continue
+            if not pin.recursive:
+                kept.add(pin.cid.multihash)
+                continue
+            waiting = [pin.cid]
+            while waiting:
+                cid = waiting.pop()
+                kept.add(cid.multihash)
+                if cid.codec == RAW or cid.multihash in walked:
+                    continue
+                walked.add(cid.multihash)
+                try:
+                    links = await self._store.links(cid)
+                except LocalError as error:
+                    if not (pin.partial and isinstance(error, BlockNotFound)):
+                        broken.append(Broken(pin, cid, error.code))
+                    continue
+                waiting += [link for link in links if link.multihash not in walked]
+        return broken
+
+    async def _sweep(self, kept: set[bytes], among: Collection[bytes] | None) -> Collected:
+        blocks = removed_bytes = failed = 0
+        batch: list[bytes] = []
+
+        async def remove() -> None:
+            nonlocal blocks, removed_bytes, failed
+            removed = await self._store.remove(batch)
+            blocks, removed_bytes = blocks + removed.blocks, removed_bytes + removed.bytes
+            failed += removed.failed
+            batch.clear()
+
+        async for multihash in self._store.multihashes() if among is None else _each(among):
+            if multihash not in kept:
+                batch.append(multihash)
+                if len(batch) == limits.BLOCK_BATCH_MAX:
+                    await remove()
+        await remove()
+        if among is not None:
+            return Collected(blocks, removed_bytes, failed, len(kept))
+        try:
+            failed = max(failed, (await self._store.remove_strays()).failed)
+        except StoreUnavailable:  # a folder that cannot be read now is read next time
+            failed += 1
+        return Collected(blocks, removed_bytes, failed, len(kept))
+
+
+async def _each(multihashes: Collection[bytes]) -> AsyncIterator[bytes]:
+    for multihash in multihashes:
+        yield multihash
