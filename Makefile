@@ -56,7 +56,7 @@ soak: venv
 	FUZZ_SECONDS=600 $(MAKE) fuzz
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
-BENCHMARKS := engine transport dht peers
+BENCHMARKS := engine control transport dht peers
 bench: venv
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit; done
 

@@ -42,7 +42,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _CONNECT_TIMEOUT_S = 5.0
 _RECEIVE_BYTES = 64 << 10
-_IDLE_CONNECTIONS_MAX = 8
+_IDLE_CONNECTIONS_MAX = 64  # as many calls side by side need no new connection each time
 _LOST = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 

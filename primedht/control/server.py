@@ -34,7 +34,7 @@ class ControlServer:
         self._streams = ClientStreams(node)
         self._tags = PeerTags(node)
         self._large_requests = trio.CapacityLimiter(limits.CONTROL_LARGE_REQUESTS_MAX)
-        self._sessions: dict[Session, trio.CancelScope] = {}
+        self._sessions: set[Session] = set()
         self._accepting = trio.CancelScope()
         self._stopping = False
         self._idle = trio.Event()
@@ -47,10 +47,10 @@ class ControlServer:
         self._stopping = True
         self._streams.close()
         self._accepting.cancel()
-        for session, scope in self._sessions.items():
+        for session in self._sessions:
             session.stop()
             if not session.busy:
-                scope.cancel()
+                session.scope.cancel()
         if self._sessions:
             await self._idle.wait()
 
@@ -71,28 +71,29 @@ class ControlServer:
         """Serve one connection; whatever goes wrong there ends that connection only."""
         session = Session(stream, self._large_requests, trusted=trusted)
         async with stream:
-            if len(self._sessions) >= limits.CONTROL_CONNECTIONS_MAX or self._stopping:
-                await self._refuse(session)
-                return
-            with trio.CancelScope() as scope:
-                self._sessions[session] = scope
+            with session.scope:
                 try:
-                    await self._answer_all(session)
+                    if len(self._sessions) >= limits.CONTROL_CONNECTIONS_MAX or self._stopping:
+                        await self._refuse(session)
+                    else:
+                        await self._serve_session(session)
                 except ClientGone:
                     log.debug("control_client_gone")
                 except Exception:
                     log.exception("control_connection_failed")
-                finally:
-                    del self._sessions[session]
-                    if not self._sessions:
-                        self._idle.set()
 
     async def _refuse(self, session: Session) -> None:
         message = f"more than {limits.CONTROL_CONNECTIONS_MAX} control connections; close some"
+        await session.send(encode.error_response(TooBusy(message)))
+
+    async def _serve_session(self, session: Session) -> None:
+        self._sessions.add(session)
         try:
-            await session.send(encode.error_response(TooBusy(message)))
-        except ClientGone:
-            log.debug("control_client_gone")
+            await self._answer_all(session)
+        finally:
+            self._sessions.remove(session)
+            if not self._sessions:
+                self._idle.set()
 
     async def _answer_all(self, session: Session) -> None:
         while not session.detached:

@@ -153,7 +153,8 @@ async def test_a_client_may_close_its_sending_side_and_still_gets_its_answer(lab
 async def test_what_is_malformed_gets_an_error_and_a_closed_connection(lab: ControlLab, raw: bytes) -> None:
     async with lab.client() as client:
         await client.stream.send_all(raw)
-        response = await client.response()
+        with trio.fail_after(limits.CONTROL_REQUEST_S / 2):
+            response = await client.response()
         assert (response.type, response.error.code) == (pb.Response.ERROR, "malformed_request")
         assert await client.frame() is None
     async with lab.client() as client:
