@@ -274,6 +274,12 @@ class DaemonError(PrimeDhtError):
     code: ClassVar[str] = "internal_error"
 
 
+class SimulationFailed(LocalError):
+    """A simulated run ended with a failed check; the command in the text replays it."""
+
+    code: ClassVar[str] = "simulation_failed"
+
+
 # --- cryptographic keys ------------------------------------------------------------------------------
 
 

@@ -155,8 +155,8 @@ PASSED_OVER_S = 600.0  # ours: a peer that answered and found its bucket full is
 PASSED_OVER_PEERS_MAX = 1024  # ours: such peers remembered
 SLOW_AFTER_S = 1.0  # ours: a lookup's patience with a peer of unknown round-trip time
 SLOW_AFTER_S_MIN = 1.0  # ours: no less, however near: a loaded machine stalls so long, and holders count
-SLOW_DIAL_S = 3.0  # ours: as above, for one to be dialled first, while no dial has been measured
-SLOW_AFTER_DIALS = 2.0  # ours: as above, in measured dials
+SLOW_DIAL_S = 2.0  # ours: as above, for one to be dialled first, while few dials have been measured
+DIALS_KNOWN_MIN = 16  # ours: the first to answer are the near ones; the far ones would seem late
 SLOW_AFTER_RTTS = 4.0  # ours: patience in measured round-trip times
 
 # --- host: connections ------------------------------------------------------------------------------

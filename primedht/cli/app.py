@@ -21,6 +21,7 @@ COMMANDS = {
     "run": Entry("node", "Node", "Run a node until SIGTERM or Ctrl-C."),
     "p2pd": Entry("p2pd", "Node", "Run a node in the place of go-libp2p-daemon's p2pd."),
     "dev": Entry("dev", "Node", "Run a local cluster until Ctrl-C."),
+    "sim": Entry("sim", "Node", "Run real nodes on a simulated network, in virtual time."),
     "init": Entry("init", "Node", "Write a configuration file with every key and its meaning."),
     "config": Entry("config", "Node", "The configuration of a node."),
     "id": Entry("node", "Node", "Print the node's peer id and addresses."),

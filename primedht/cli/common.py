@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -99,6 +100,18 @@ def console() -> Console:
 
     made = Console(highlight=False)
     return made if made.is_terminal else Console(highlight=False, width=1_000)
+
+
+def print_table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
+    """Print rows under a header, columns two spaces apart."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for name in header:
+        table.add_column(name)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
 
 
 def peer_texts(peers: tuple[PeerId, ...]) -> list[str]:

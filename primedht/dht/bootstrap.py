@@ -11,6 +11,7 @@ Source: go-libp2p-kad-dht, dht.go (fixLowPeersRoutine: fewer than 10 peers, ever
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -57,6 +58,7 @@ class Bootstrap:
         self.tried = trio.Event()
         """Set when the first round of attempts has ended, however it ended."""
         self._wake = trio.Event()
+        self._settled_until = -math.inf
         peers.watch(left=self._on_left, addrs_changed=lambda: self._wake.set())
 
     def why_empty(self) -> str | None:
@@ -74,11 +76,20 @@ class Bootstrap:
             return "no bootstrap peer speaks this network's protocol: " + "; ".join(ends)
         return "no bootstrap peer answered: " + "; ".join(ends)
 
+    def assume_joined(self, *, walk_in_s: float) -> None:
+        """Take this node for one that joined long ago and next walks to its own key in `walk_in_s`."""
+        self.tried.set()
+        self._settled_until = trio.current_time() + walk_in_s
+
     async def serve(self) -> NoReturn:
         """Only cancellation ends it."""
         pause_s = walk_pause_s = limits.BOOTSTRAP_PAUSE_S
         while True:
             self._wake = trio.Event()
+            if trio.current_time() < self._settled_until and len(self._peers.table):
+                with trio.move_on_at(self._settled_until):
+                    await self._wake.wait()
+                walk_pause_s = limits.LOW_PEERS_INTERVAL_S
             await self._join()
             if not self.tried.is_set():
                 self.tried.set()

@@ -298,6 +298,14 @@ class Dht:
         await self.bootstrap.walk_to_self()
         return await self._refresher.refresh(force=True)
 
+    def assume_joined(self) -> None:
+        """Take the routing table as that of a node that joined long ago: nothing is walked before its time.
+
+        For simulations whose tables are filled from outside.
+        """
+        self.bootstrap.assume_joined(walk_in_s=self._ports.rng.uniform(0, limits.LOW_PEERS_INTERVAL_S))
+        self._refresher.assume_refreshed()
+
     async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
         """Give the records held here to those that take our place; return (safe, left over)."""
         with self.events.operation("hand_over", b""):

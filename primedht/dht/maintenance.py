@@ -56,6 +56,12 @@ class Refresher:
             self._schedule.mark(cpl, trio.current_time())
             count += 1
 
+    def assume_refreshed(self) -> None:
+        """Take the buckets for refreshed at random moments of the last interval."""
+        for cpl in range(limits.REFRESH_CPL_MAX + 1):
+            age_s = self._rng.uniform(0, self._interval_s)
+            self._schedule.mark(cpl, trio.current_time() - age_s)
+
     async def serve(self) -> NoReturn:
         while True:
             due_at = self._schedule.next_due_at(self._peers.table.sizes_by_cpl())

@@ -25,10 +25,10 @@ from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.ports import Ports
 from primedht.errors import RemoteError
 from primedht.ids import PeerId
-from primedht.kad.bucket import RTT_GAIN
 from primedht.kad.diversity import IpDiversity
 from primedht.kad.key import Key, distance, key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.kad.rtt import Rtt
 from primedht.kad.table import Added, Full, RoutingTable, usefulness_grace_s
 from primedht.wire import addrs
 
@@ -72,7 +72,7 @@ class Peers:
         self._left: list[Callable[[PeerId], None]] = []
         self._addrs_changed: list[Callable[[], None]] = []
         self._request_timeout_s = seconds(config.request_timeout)
-        self._dial_s: float | None = None  # smoothed: a dial and the request after it
+        self._dials = Rtt()  # of a dial and the request after it
         ports.connections.subscribe(self)
 
     def watch(
@@ -124,8 +124,9 @@ class Peers:
         """
         member = self.table.member(peer)
         if not self.is_connected(peer):
-            dial_s = limits.SLOW_DIAL_S if self._dial_s is None else limits.SLOW_AFTER_DIALS * self._dial_s
-            patience_s = max(limits.SLOW_AFTER_S, dial_s)
+            patience_s = max(limits.SLOW_AFTER_S, self._dials.patience_s)
+            if self._dials.count < limits.DIALS_KNOWN_MIN:
+                patience_s = max(limits.SLOW_DIAL_S, patience_s)
         elif member is None or member.rtt_s is None:
             patience_s = limits.SLOW_AFTER_S
         else:
@@ -140,8 +141,7 @@ class Peers:
         took_s: seconds from the request to its answer; `dialled`: a dial was part of that.
         """
         if dialled and took_s is not None:
-            before_s = took_s if self._dial_s is None else self._dial_s
-            self._dial_s = before_s + RTT_GAIN * (took_s - before_s)
+            self._dials.note(took_s)
         self._departed.pop(peer, None)
         if not self._connections.serves_kad(peer):
             return

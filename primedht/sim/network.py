@@ -31,6 +31,7 @@ from primedht.sim.addresses import AddrFilter
 from primedht.sim.determinism import EventDigest, EventKind, require_virtual_time, sleep_ticks
 from primedht.sim.faults import LinkFaults, Links
 from primedht.sim.host import SimHost
+from primedht.sim.measures import TALLY
 from primedht.tasks import open_background_nursery
 from primedht.wire import addrs as multiaddrs
 
@@ -342,6 +343,10 @@ class SimNetwork:
         for traffic in (self.traffic, source.traffic):
             traffic.sent[message.type] += 1
             traffic.sent_bytes[message.type] += size_bytes
+        tally = TALLY.get()
+        if tally is not None:
+            tally.messages += 1
+            tally.bytes += size_bytes
 
     def _count_received(self, target: SimHost, message: Message, size_bytes: int) -> None:
         for traffic in (self.traffic, target.traffic):

@@ -160,12 +160,13 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
             await peer.host.connect(node.peer, node.addrs, timeout_s=timeout_s)
 
     def prefill(self, node: SimNode, peers: Iterable[PeerInfo]) -> None:
-        """Put `peers` into the routing table of `node` as if they had answered just now."""
+        """Put `peers` into the routing table of `node` as if they had answered lately."""
         now = trio.current_time()
         for info in peers:
             node.host.address_book.fill(info.id, tuple((addr, math.inf) for addr in info.addrs))
             ips = [str(ip) for addr in info.addrs if (ip := multiaddrs.ip_of(addr)) is not None]
-            node.dht.routing_table.update(info.id, now, ips=ips, answered=True)
+            seen_at = now - self._rng.uniform(0, limits.NEIGHBOUR_PROBE_S)
+            node.dht.routing_table.update(info.id, seen_at, ips=ips, answered=True)
 
     def prefill_all(self) -> None:
         """Fill every running node's table: up to k random serving nodes per common prefix length."""
@@ -174,6 +175,7 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
         for node in self.nodes:
             if node.running:
                 self.prefill(node, [ranked[at].info for at in self._picks(node, keys)])
+                node.dht.assume_joined()
 
     # --- looking at it ----------------------------------------------------------------------------------
 

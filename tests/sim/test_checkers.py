@@ -4,8 +4,9 @@ import pytest
 import trio
 
 from primedht.results import FoundValue
-from primedht.sim.checkers import CheckFailed, Ledger, check_closest, check_tables, check_tasks
+from primedht.sim.checkers import CheckFailed, check_closest, check_tables, check_tasks
 from primedht.sim.clock import true_unix_now
+from primedht.sim.ledger import Ledger
 from primedht.sim.world import SimWorld
 
 

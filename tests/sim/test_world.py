@@ -10,9 +10,10 @@ import trio
 from primedht.dht.config import DhtConfig
 from primedht.errors import PrimeDhtError, ValueNotFound
 from primedht.kad.key import common_prefix_length, key_of
-from primedht.sim.checkers import Ledger, check_tables, check_tasks, holders
+from primedht.sim.checkers import check_tables, check_tasks, holders
 from primedht.sim.determinism import simulate
 from primedht.sim.faults import Faults, Links, UniformLatency
+from primedht.sim.ledger import Ledger
 from primedht.sim.world import NotSettled, SimWorld
 
 SMALL = DhtConfig(k_bucket_size=8, alpha=3)

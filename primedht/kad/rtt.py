@@ -1,0 +1,37 @@
+"""How long an answer may take, from how long answers took.
+
+The mean alone will not do: peers are near and far, and twice the mean of all would give up the far ones.
+
+Source: RFC 6298, "Computing TCP's Retransmission Timer", 2.2 and 2.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_GAIN = 1 / 8
+_DEVIATION_GAIN = 1 / 4
+_DEVIATIONS = 4.0
+
+
+@dataclass(slots=True)
+class Rtt:
+    """Smoothed time and mean deviation of `count` answers, in seconds."""
+
+    mean_s: float = 0.0
+    deviation_s: float = 0.0
+    count: int = 0
+
+    @property
+    def patience_s(self) -> float:
+        """The time after which an answer is late; 0 while nothing is known."""
+        return self.mean_s + _DEVIATIONS * self.deviation_s
+
+    def note(self, took_s: float) -> None:
+        """Take in one answer."""
+        self.count += 1
+        if self.count == 1:
+            self.mean_s, self.deviation_s = took_s, took_s / 2
+            return
+        self.deviation_s += _DEVIATION_GAIN * (abs(took_s - self.mean_s) - self.deviation_s)
+        self.mean_s += _GAIN * (took_s - self.mean_s)

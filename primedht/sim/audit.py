@@ -1,0 +1,94 @@
+"""What a network looks like from above while it runs: copies that are missing, and what repair spends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import trio
+
+from primedht import limits
+from primedht.kad.messages import MessageType
+from primedht.sim.census import Census
+from primedht.sim.checkers import CheckFailed, check_tables, check_tasks
+from primedht.sim.run import Run
+from primedht.sim.workload import Workload
+from primedht.sim.world import SimWorld
+
+_TASKS_PER_NODE_MAX = 120
+"""A node at rest has some 70: its workers, and a handler or two."""
+
+_SETTLE_S = 30.0
+
+
+@dataclass(slots=True)
+class RepairAudit:
+    """Looks every `every_s` at each acknowledged value's R closest nodes, and at what nodes sent.
+
+    missing: copies that those nodes lacked, at each look. overspent: how often a node sent more bytes of
+    values between two looks than the repair budget and its own writes explain.
+    """
+
+    world: SimWorld
+    work: Workload
+    every_s: float = 60.0
+    missing: list[int] = field(default_factory=list)
+    lost_keys: list[int] = field(default_factory=list)
+    overspent: int = 0
+    _sent: dict[int, int] = field(default_factory=dict)
+
+    async def serve(self) -> None:
+        """Only cancellation ends it."""
+        while True:
+            await trio.sleep(self.every_s)
+            await self.look()
+
+    async def look(self) -> None:
+        """Look once."""
+        missing, lost = await missing_copies(self.world, self.work)
+        self.missing.append(missing)
+        self.lost_keys.append(lost)
+        for node in self.world.nodes:
+            traffic = self.world.network.traffic_of[node.peer]
+            sent = traffic.sent_bytes[MessageType.PUT_VALUE]
+            before = self._sent.get(node.index, sent)
+            self._sent[node.index] = sent
+            allowed = node.config.repair_bytes_per_s * (self.every_s + limits.REPAIR_BURST_S)
+            self.overspent += sent - before > allowed
+
+
+async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, int]:
+    """Return how many copies the R closest nodes lack over all values, and how many values nobody has."""
+    census = Census(world.serving())
+    missing = lost = 0
+    for key in work.ledger.keys:
+        newest = work.ledger.newest(key).value
+        if newest is None:
+            continue
+        have = 0
+        wanted = census.closest(key, world.config.replication_factor)
+        for node in wanted:
+            record = await node.dht.storage.get(key)
+            have += record is not None and record.value == newest
+        missing += len(wanted) - have
+        if not have:
+            lost += not await _anybody_has(world, key, newest)
+    return missing, lost
+
+
+async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:
+    """After the last operation: tables, tasks and lives are as they must be."""
+    await trio.sleep(_SETTLE_S)
+    run.check(check_tables, world)
+    run.check(check_tasks, world, per_node_max=_TASKS_PER_NODE_MAX)
+    try:
+        await work.ledger.check_lives(world.running())
+    except CheckFailed as failure:
+        run.failures.append(str(failure))
+
+
+async def _anybody_has(world: SimWorld, key: bytes, value: bytes) -> bool:
+    for node in world.running():
+        record = await node.dht.storage.get(key)
+        if record is not None and record.value == value:
+            return True
+    return False

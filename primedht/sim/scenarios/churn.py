@@ -1,0 +1,93 @@
+"""Nodes come and go all the time: what is still found, how fast repair is, and what it costs.
+
+Half of the ends are crashes that reset nothing, and by default a node comes back with an empty store.
+Values are written at the start, some again later by whoever is up; nobody but repair keeps them alive.
+A few nodes stay throughout and provide content, to see how long provider records are found.
+"""
+
+from __future__ import annotations
+
+import trio
+
+from primedht.sim.audit import RepairAudit, check_at_rest
+from primedht.sim.measures import mean
+from primedht.sim.run import Run, Scenario
+from primedht.sim.sessions import Churn, Sessions
+from primedht.sim.workload import Workload
+
+_READS_AT_ONCE = 8
+_WRITES_AT_ONCE = 20
+_STAYING_SHARE = 0.05
+_UPDATED_SHARE = 0.1  # of reads that are preceded by a write
+
+
+async def run(run: Run) -> None:
+    """See the module."""
+    stay = max(1, int(_STAYING_SHARE * run.nodes))
+    async with run.world() as world:
+        work = Workload(world, run.measures, run.rng)
+        values = max(50, int(run["values"] * run.nodes))
+        multihashes = [b"\x12\x20" + run.rng.randbytes(32) for _ in range(stay)]
+
+        async def put(number: int) -> None:
+            await work.put(work.node(), b"value %d" % number)
+
+        async def provide(number: int) -> None:
+            await work.provide(world.nodes[number], multihashes[number])
+
+        run.phase = "puts"
+        await run.each(values, put, at_once=_WRITES_AT_ONCE)
+        await run.each(stay, provide, at_once=_WRITES_AT_ONCE)
+        keys = work.ledger.keys
+        churn = Churn(
+            Sessions(run["median"], run["shape"]), Sessions(run["down"], 1.0), keep_share=run["keep"]
+        )
+        audit = RepairAudit(world, work)
+        began = trio.current_time()
+        reads = max(int(run["reads"]), run.nodes)
+        found = 0
+
+        async def read(number: int) -> None:
+            nonlocal found
+            await trio.sleep_until(began + run.duration_s * (number + 0.5) / reads)
+            key = keys[run.rng.randrange(len(keys))]
+            if run.rng.random() < _UPDATED_SHARE:
+                await work.put(work.node(), key, kind="update")
+            await work.get(work.node(), key)
+            if not number % 5:
+                at = run.rng.randrange(stay)
+                known = await work.find_provider(work.node(), multihashes[at], world.nodes[at])
+                found += known
+
+        run.phase = "churn"
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(audit.serve)
+            churn.start(nursery, world.nodes[stay:], run.seed)
+            await run.each(reads, read, at_once=_READS_AT_ONCE)
+            nursery.cancel_scope.cancel()
+        await audit.look()
+        figures = run.measures.figures
+        searches = len(run.measures.samples["find_providers"])
+        hours = run.duration_s / 3600
+        lost_copies = churn.ends_count * run["replication"] * values / run.nodes
+        figures["providers_found"] = found / searches if searches else 1.0
+        figures["ends_per_node_hour"] = churn.ends_count / run.nodes / hours
+        figures["values_lost"] = audit.lost_keys[-1]
+        figures["missing_copies_share"] = mean(audit.missing) / (values * run["replication"])
+        # Little's law: what is missing on average is the rate of losing times the time to repair.
+        figures["repair_s"] = mean(audit.missing) * run.duration_s / lost_copies if lost_copies else 0.0
+        run.expect(not audit.overspent, f"repair went over its budget {audit.overspent} times")
+        await check_at_rest(run, world, work)
+    run.expect(
+        run.measures.success_rate >= run["success_min"],
+        f"{run.measures.success_rate:.4%} of reads succeeded: {dict(run.measures.bad_reads)}",
+    )
+
+
+SCENARIO = Scenario(
+    "churn",
+    "nodes come and go all the time",
+    1800.0,
+    run,
+    {"median": 3600, "shape": 1, "down": 600, "keep": 0, "values": 0.5, "success_min": 0.95},
+)
