@@ -4,9 +4,10 @@ A record is two entries of the store, written in one transaction: its meta under
 the key, its value under `v/d/` + the same. So opening reads no values, and sweeps, repair and
 "what is nearest to" read nothing at all. Entries that do not decode are skipped and counted.
 
-What is decided about one key is decided under that key's lock, reads included: of concurrent puts
-the best one stays, and no reader sees half of a put. Whether a record is better is the caller's
-affair; how long it lives, what it may displace and what may never come back is decided here.
+What is decided about one key is decided under that key's lock: of concurrent puts the best one stays.
+A reader takes it only if somebody was writing meanwhile: no reader sees half of a put. Whether a
+record is better is the caller's affair; how long it lives, what it may displace and what may never
+come back is decided here.
 
 Source: docs/design.md, "Keys, values, lifetimes".
 """
@@ -317,11 +318,28 @@ class ValueStore:
         entry = self._index.get(point)
         if entry is None and point not in self._unsure:
             return None
+        record = await self._read_undisturbed(point, entry)
+        if record is not None and (even_expired or record.expires_unix_s > self._clock.unix_now()):
+            return record
         async with self._exclusively(point):
             entry = self._index.get(point)
             if entry is None or (entry.expires_unix_s <= self._clock.unix_now() and not even_expired):
                 return None
             return await self._read(entry)
+
+    async def _read_undisturbed(self, point: Key, entry: IndexEntry | None) -> StoredRecord | None:
+        """Read the record of `entry` without its lock, so that readers of one key do not queue.
+
+        None if anybody was writing it, or it is not what was written: the lock decides.
+        """
+        if entry is None or point in self._locks or point in self._unsure:
+            return None
+        value = await self._kv.get(data_name(point))
+        if value is None or point in self._locks or point in self._unsure:
+            return None
+        if self._index.get(point) is not entry or zlib.crc32(value) != entry.value_crc32:
+            return None
+        return _record_of(entry, value)
 
     async def _read(self, entry: IndexEntry) -> StoredRecord | None:
         """Read the value of `entry`, whose lock is held. One that is not what was written is dropped."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _PATTERN = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,20}))?(?:Z|([+-])(\d\d):(\d\d))", re.ASCII)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -17,7 +18,12 @@ _TEXT_CHARS_MAX = 64
 def format_unix_ns(unix_ns: int) -> str:
     """Return unix time in nanoseconds, to the year 9999, as text with nine digits after the point."""
     unix_s, fraction_ns = divmod(unix_ns, _NS_PER_S)
-    return f"{_EPOCH + timedelta(seconds=unix_s):%Y-%m-%dT%H:%M:%S}.{fraction_ns:09d}Z"
+    return f"{_format_unix_s(unix_s)}.{fraction_ns:09d}Z"
+
+
+@lru_cache(maxsize=16)
+def _format_unix_s(unix_s: int) -> str:
+    return f"{_EPOCH + timedelta(seconds=unix_s):%Y-%m-%dT%H:%M:%S}"
 
 
 def parse_unix_ns(text: str) -> int | None:

@@ -206,6 +206,46 @@ async def test_put_select(store) -> None:
     assert (await store.get(b"k")).value == b"3"
 
 
+@pytest.mark.parametrize("then", ["put", "remove", "put elsewhere"])
+async def test_a_read_that_is_overtaken_by_a_write_sees_its_outcome(store, kv, then) -> None:
+    """The bytes that it has in hand by then are those of what is gone."""
+    await put(store, record(value=b"old", writer_unix_ms=1))
+    plain_get, writes = kv.get, []
+
+    async def overtaken_get(name: bytes) -> bytes | None:
+        value = await plain_get(name)
+        kv.get = plain_get
+        if then == "remove":
+            writes.append(await store.remove(b"k"))
+        else:
+            key = b"k" if then == "put" else b"other"
+            writes.append(await put(store, record(key, b"new", writer_unix_ms=2)))
+        return value
+
+    kv.get = overtaken_get
+    found = await store.get(b"k")
+    assert len(writes) == 1
+    assert (found and found.value) == {"put": b"new", "remove": None, "put elsewhere": b"old"}[then]
+
+
+async def test_readers_of_one_key_do_not_queue(store, kv) -> None:
+    await put(store, record())
+    plain_get, reading, gate = kv.get, [], trio.Event()
+
+    async def slow_get(name: bytes) -> bytes | None:
+        reading.append(name)
+        await gate.wait()
+        return await plain_get(name)
+
+    kv.get = slow_get
+    async with trio.open_nursery() as nursery:
+        for _ in range(5):
+            nursery.start_soon(store.get, b"k")
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(reading) == 5
+        gate.set()
+
+
 async def test_concurrent_puts_keep_the_best(store, kv) -> None:
     """behaviour 24: whatever the order in which they run, the best record stays."""
     refused = 0
