@@ -228,6 +228,7 @@ class Host:
             "refused_addrs": dict(self.filter.refused),
             "swarm": dict(self.swarm.counts),
             "inbound_handshakes": dict(self.swarm.handshakes.counts),
+            "inbound_handshakes_cpu_s": round(self.swarm.handshakes.cpu_s, 3),
             "dials": dict(self.swarm.dialer.counts),
             "rpc": dict(self.rpc.counts),
             "served": dict(server.counts) if server is not None else {},

@@ -2,7 +2,7 @@
 
 A socket that says nothing may not keep others out (docs/py-libp2p.md, B4, B8). Unauthenticated
 connections are bounded in total and per IP; when there are too many, the oldest one of the IP that
-has most yields, those first that have not sent a byte.
+has most yields, those first that have not sent a byte. When a handshake may begin is `admission`'s.
 """
 
 from __future__ import annotations
@@ -11,14 +11,16 @@ import errno
 import ipaddress
 import socket
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import structlog
 import trio
 
 from primedht import limits
-from primedht.host.sockets import TcpStream, prepare
+from primedht.host.admission import BlockRates, CpuBudget, Metered
+from primedht.host.sockets import TcpStream, endpoint_of, prepare
 from primedht.host.supervise import supervised
 
 log = structlog.get_logger(__name__)
@@ -26,6 +28,8 @@ log = structlog.get_logger(__name__)
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _ACCEPTS_AT_ONCE = 32
 _RESOURCES_PAUSE_S = 0.1
+
+Upgrade = Callable[[TcpStream], Coroutine[Any, Any, object]]
 
 
 class _Handshake:
@@ -38,17 +42,51 @@ class _Handshake:
 
 
 class Handshakes:
-    """The inbound connections that have not authenticated yet, oldest first."""
+    """The inbound connections that have not authenticated yet, oldest first.
 
-    def __init__(self, *, handshakes_max: int, per_ip_max: int) -> None:
+    cpu_s: what they have cost so far. must_share: whether there are established peers at work, to whom
+    the handshakes must leave CPU.
+    """
+
+    def __init__(
+        self, *, handshakes_max: int, per_ip_max: int, must_share: Callable[[], bool] = lambda: True
+    ) -> None:
+        self._must_share = must_share
+        self._rates = BlockRates()
+        self._budget = CpuBudget()
+        self._turn = trio.Lock()  # one waits for the budget, the others for their turn
         self._handshakes_max = handshakes_max
         self._per_ip_max = per_ip_max
         self._pending: dict[_Handshake, None] = {}
         self._by_ip: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
+        self.cpu_s = 0.0
 
     def __len__(self) -> int:
         return len(self._pending)
+
+    def admits(self, ip: str) -> bool:
+        """Count a connection from `ip`; return whether it may begin a handshake."""
+        if self._rates.admits(ip, trio.current_time()):
+            return True
+        self.counts["refused_rate"] += 1
+        return False
+
+    async def run(self, stream: TcpStream, upgrade: Upgrade) -> None:
+        """Do the handshake when the peer has said something and the CPU budget allows it."""
+        await stream.wait_readable()
+        budget = self._budget
+        async with self._turn:
+            while self._must_share() and (wait_s := budget.wait_s(trio.current_time())):
+                self.counts["delayed"] += 1
+                await trio.sleep(wait_s)
+            reserved_s = budget.begin(trio.current_time())
+        metered = Metered(upgrade(stream))
+        try:
+            await metered
+        finally:
+            budget.end(reserved_s, metered.spent_s)
+            self.cpu_s += metered.spent_s
 
     @contextmanager
     def admitted(self, stream: TcpStream) -> Iterator[None]:
@@ -89,7 +127,7 @@ async def serve_listener(
     sock: socket.socket,
     nursery: trio.Nursery,
     handshakes: Handshakes,
-    upgrade: Callable[[TcpStream], Awaitable[object]],
+    upgrade: Upgrade,
 ) -> None:
     """Accept on `sock` until it is closed; every accepted socket is upgraded in `nursery`."""
     while sock.fileno() >= 0:
@@ -99,7 +137,7 @@ async def serve_listener(
             return
         for _ in range(_ACCEPTS_AT_ONCE):
             try:
-                accepted, _ = sock.accept()
+                accepted, address = sock.accept()
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
@@ -107,6 +145,9 @@ async def serve_listener(
                     log.warning("accept_paused", error=str(error))
                     await trio.sleep(_RESOURCES_PAUSE_S)
                 break  # otherwise the connection was gone before we took it
+            if not handshakes.admits(endpoint_of(address)[0]):
+                accepted.close()
+                continue
             nursery.start_soon(_handshake, accepted, nursery, handshakes, upgrade)
 
 
@@ -114,7 +155,7 @@ async def _handshake(
     accepted: socket.socket,
     nursery: trio.Nursery,
     handshakes: Handshakes,
-    upgrade: Callable[[TcpStream], Awaitable[object]],
+    upgrade: Upgrade,
 ) -> None:
     try:
         prepare(accepted)
@@ -127,7 +168,10 @@ async def _handshake(
         with handshakes.admitted(stream):
             # Whatever goes wrong in here is the peer's doing.
             problem = await supervised(
-                "handshake_failed", lambda: upgrade(stream), stream.remote[0], expected=(Exception,)
+                "handshake_failed",
+                lambda: handshakes.run(stream, upgrade),
+                stream.remote[0],
+                expected=(Exception,),
             )
             done = problem is None
     finally:

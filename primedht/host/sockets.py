@@ -47,8 +47,8 @@ class TcpStream(ReadWriteCloser):
         self._closed = False
         self._drained = trio.Event()
         self.received_at: float | None = None
-        self.remote = _endpoint(sock.getpeername())
-        self.local = _endpoint(sock.getsockname())
+        self.remote = endpoint_of(sock.getpeername())
+        self.local = endpoint_of(sock.getsockname())
 
     async def read(self, n: int | None = None) -> bytes:
         """Return exactly `n` bytes, fewer only at the end; without `n`, whatever comes next."""
@@ -222,7 +222,7 @@ class TcpStream(ReadWriteCloser):
         return self.remote
 
 
-def _endpoint(address: tuple[object, ...]) -> tuple[str, int]:
+def endpoint_of(address: tuple[object, ...]) -> tuple[str, int]:
     """Cut a 4-tuple of IPv6 to (ip, port), without a zone, IPv4-mapped addresses as IPv4."""
     host, port = str(address[0]).partition("%")[0], int(str(address[1]))
     return (host[7:] if host.startswith("::ffff:") and "." in host else host), port

@@ -105,6 +105,7 @@ class PeerSwarm(Swarm):
         self.handshakes = Handshakes(
             handshakes_max=connection_limits.handshakes_max,
             per_ip_max=connection_limits.handshakes_per_ip_max,
+            must_share=self._has_active_peers,
         )
         self._limits = connection_limits
         self._filter = address_filter
@@ -298,6 +299,16 @@ class PeerSwarm(Swarm):
         """Bring the number of connections down to `low` if it is above `high`."""
         if self._total > self._limits.high:
             self.trim(self._limits.low)
+
+    def _has_active_peers(self) -> bool:
+        """Whether somebody who has been here for a while is at work now."""
+        now = trio.current_time()
+        return any(
+            now - connection.last_active_at < limits.ACTIVE_WITHIN_S
+            and now - connection.opened_at > limits.ESTABLISHED_AFTER_S
+            for connections in self.by_peer.values()
+            for connection in connections
+        )
 
     def all_connections(self) -> list[Connection]:
         return [connection for connections in self.by_peer.values() for connection in connections]

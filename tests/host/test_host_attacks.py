@@ -362,7 +362,8 @@ async def test_running_out_of_descriptors_pauses_accepting(monkeypatch):
     handshakes = Handshakes(handshakes_max=9, per_ip_max=9)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(listener.serve_listener, Failing(), nursery, handshakes, upgrade)
-        async with await trio.open_tcp_stream(*real.getsockname()):
+        async with await trio.open_tcp_stream(*real.getsockname()) as stream:
+            await stream.send_all(b"x")
             with trio.fail_after(15):
                 await upgraded.wait()
         nursery.cancel_scope.cancel()
