@@ -1,7 +1,7 @@
 """Clusters at full size. What they measured is printed and written to docs/measured.
 
-`SOAK_NODES`, `SOAK_VALUES`, `SOAK_PEERS` and `SOAK_IDLE_S` make a run smaller; a run that they change
-writes no report unless `SOAK_REPORT` names a folder for it.
+`SOAK_NODES`, `SOAK_VALUES`, `SOAK_PEERS`, `SOAK_IDLE_S`, `SOAK_BULK_MB` and `SOAK_CALLS` make a run
+smaller; a run that they change writes no report unless `SOAK_REPORT` names a folder for it.
 """
 
 from __future__ import annotations
@@ -22,12 +22,17 @@ _MEASURED = Path(__file__).parents[2] / "docs" / "measured"
 
 @dataclass(frozen=True)
 class Sizes:
-    """nodes, values: of the network. peers: those of the idle node. idle_s: how long it is watched."""
+    """nodes, values: of the network. peers: those of the idle node. idle_s: how long it is watched.
+
+    bulk_mb, calls: of each pairing of implementations.
+    """
 
     nodes: int = 20
     values: int = 500
     peers: int = 50
     idle_s: float = 600.0
+    bulk_mb: int = 512
+    calls: int = 10_000
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +47,8 @@ def _sizes() -> Sizes:
         values=int(os.environ.get("SOAK_VALUES", full.values)),
         peers=int(os.environ.get("SOAK_PEERS", full.peers)),
         idle_s=float(os.environ.get("SOAK_IDLE_S", full.idle_s)),
+        bulk_mb=int(os.environ.get("SOAK_BULK_MB", full.bulk_mb)),
+        calls=int(os.environ.get("SOAK_CALLS", full.calls)),
     )
 
 

@@ -159,6 +159,7 @@ func start(f flags) (*node, error) {
 		return nil, err
 	}
 	serveStreams(h)
+	serveResets(h)
 	return n, nil
 }
 

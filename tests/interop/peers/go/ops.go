@@ -104,6 +104,12 @@ func (n *node) handle(ctx context.Context, req *request) (reply, error) {
 		return n.echo(ctx, id, req)
 	case "sink":
 		return n.sink(ctx, id, req)
+	case "calls":
+		return n.calls(ctx, id, req)
+	case "together":
+		return n.together(ctx, id, req)
+	case "abandon":
+		return n.abandon(ctx, id, req)
 	case "load":
 		return n.load(ctx, id, req)
 	case "bulk":

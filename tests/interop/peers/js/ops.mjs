@@ -6,6 +6,7 @@ import { CID } from 'multiformats/cid'
 import * as raw from 'multiformats/codecs/raw'
 import * as Digest from 'multiformats/hashes/digest'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { abandon, calls, together } from './pairs.mjs'
 import { echo, holdStream, rawRequest, sink } from './streams.mjs'
 
 const bytes = (base64) => new Uint8Array(Buffer.from(base64, 'base64'))
@@ -135,6 +136,9 @@ export function operations ({ node, privateKey }) {
     raw_request: (request, signal) => rawRequest(node, request, signal),
     hold_stream: (request, signal) => holdStream(node, request, signal),
     echo: (request, signal) => echo(node, request, signal),
-    sink: (request, signal) => sink(node, request, signal)
+    sink: (request, signal) => sink(node, request, signal),
+    calls: (request, signal) => calls(node, request, signal),
+    together: (request, signal) => together(node, request, signal),
+    abandon: (request, signal) => abandon(node, request, signal)
   }
 }

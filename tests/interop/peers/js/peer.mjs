@@ -17,6 +17,7 @@ import { ipnsSelector } from 'ipns/selector'
 import { ipnsValidator } from 'ipns/validator'
 import { createLibp2p } from 'libp2p'
 import { operations } from './ops.mjs'
+import { serveResets } from './pairs.mjs'
 import { serveStreams } from './streams.mjs'
 
 const { values: flags } = parseArgs({
@@ -66,7 +67,8 @@ async function start () {
     addresses: { listen: [flags.listen] },
     transports: [tcp()],
     connectionEncrypters: flags.tls ? [noise(), tls()] : [noise()],
-    streamMuxers: [yamux()],
+    // The default is 1000 each way, of all protocols; the tests have 1000 of one.
+    streamMuxers: [yamux({ maxInboundStreams: 2000, maxOutboundStreams: 2000 })],
     connectionProtector: flags.psk === '' ? undefined : preSharedKey({ psk: readFileSync(flags.psk) }),
     nodeInfo: { userAgent: 'primedht-interop-js' },
     // The default admits 5 connections a second from one host, and here every peer is on one.
@@ -89,6 +91,7 @@ async function start () {
     }
   })
   await serveStreams(node)
+  await serveResets(node)
   return { node, privateKey }
 }
 

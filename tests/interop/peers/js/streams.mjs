@@ -7,7 +7,7 @@ const SINK = '/test/sink/1.0.0'
 const DISCARD = '/test/discard/1.0.0'
 const SOURCE = '/test/source/1.0.0'
 const SOURCE_CHUNK = new Uint8Array(64 << 10)
-const UNLIMITED = { maxInboundStreams: 100_000, maxOutboundStreams: 100_000 }
+export const UNLIMITED = { maxInboundStreams: 100_000, maxOutboundStreams: 100_000 }
 const held = [] // keeps streams from being collected
 
 // Answers the test protocols: echo; sink (8-byte count, then SHA-256); for benchmarks discard, a sink
@@ -57,18 +57,18 @@ function sinkAnswer (count, digest) {
   return new Uint8Array(Buffer.concat([prefix, digest]))
 }
 
-async function open (node, { peer, protocol }, signal) {
+export async function open (node, { peer, protocol }, signal) {
   const options = { signal, maxOutboundStreams: UNLIMITED.maxOutboundStreams }
   return await node.dialProtocol(peerIdFromString(peer), [protocol], options)
 }
 
-async function send (stream, data, signal) {
+export async function send (stream, data, signal) {
   if (!stream.send(data)) await stream.onDrain({ signal })
 }
 
 // Passes all input to `onData`, one piece at a time, and tells how it ended: eof, reset or aborted.
 // Not `for await` over the stream, which misses an end that came before the loop began.
-function readAll (stream, onData) {
+export function readAll (stream, onData) {
   stream.maxReadBufferLength = Infinity // a paused stream is bounded by its window
   return new Promise((resolve, reject) => {
     const atEnd = () => {
