@@ -56,9 +56,14 @@ soak: venv
 	FUZZ_SECONDS=600 $(MAKE) fuzz
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
-BENCHMARKS := engine control transport dht peers
+# Some eight minutes; wants a machine with nothing else to do.
+BENCHMARKS := engine control transport peers hotspots dht
 bench: venv
-	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit; done
+	rm -rf build/bench && mkdir -p build/bench
+	for name in $(BENCHMARKS); do \
+	    echo "== $$name" && $(BIN)/python benchmarks/$$name.py --json > build/bench/$$name.json || exit; \
+	done
+	$(BIN)/python benchmarks/report.py build/bench
 
 clean:
 	rm -rf build .pytest_cache .mypy_cache .ruff_cache

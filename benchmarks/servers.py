@@ -2,7 +2,8 @@
 
     python benchmarks/servers.py primedht|pylibp2p
 
-Prints a JSON line (peer_id, addr) when it is ready and ends with its standard input. It serves the DHT,
+Prints a JSON line (peer_id, addr) when it is ready and ends with its standard input. The line `sample` on
+that begins to sample where its CPU time goes, `samples` prints the counts so far. It serves the DHT,
 `discard` and `source` as the go and js peers do. Limits that would refuse the benchmark's clients are
 raised; nothing else differs from the defaults.
 """
@@ -11,10 +12,13 @@ from __future__ import annotations
 
 import json
 import logging
+import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import structlog
@@ -35,6 +39,21 @@ from primedht.node import open_node
 
 PIECE = bytes(64 << 10)
 MANY = 100_000
+SAMPLE_S = 0.001  # of CPU time; the kernel makes more of it
+PARTS = {  # the first that is part of a frame's path
+    "/trio/": "trio",
+    "/host/sockets": "sockets",
+    "/host/noise/": "Noise",
+    "/host/yamux/": "Yamux",
+    "/host/multistream": "multistream",
+    "primedht/host/": "host",
+    "primedht/kad/codec": "codec",
+    "primedht/kad/": "routing table",
+    "primedht/wire/": "framing",
+    "primedht/stores/": "store",
+    "primedht/records/": "records",
+    "primedht/dht/": "handlers",
+}
 
 
 @asynccontextmanager
@@ -120,13 +139,43 @@ async def pylibp2p_server() -> AsyncIterator[str]:
             yield str(host.get_addrs()[0])
 
 
+class Sampler:
+    """Counts, by the parts of `PARTS`, where this process spends its CPU time."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+        self._part_of: dict[str, str | None] = {}
+
+    def start(self) -> None:
+        self.counts.clear()
+        signal.set_wakeup_fd(-1)  # or each sample would wake trio
+        signal.signal(signal.SIGPROF, self._on_sample)
+        signal.setitimer(signal.ITIMER_PROF, SAMPLE_S, SAMPLE_S)
+
+    def _on_sample(self, _: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            path = frame.f_code.co_filename
+            if path not in self._part_of:
+                self._part_of[path] = next((PARTS[each] for each in PARTS if each in path), None)
+            part = self._part_of[path]
+            if part is not None:
+                self.counts[part] += 1
+                return
+            frame = frame.f_back
+        self.counts["other"] += 1
+
+
 async def main(kind: str) -> None:
     logging.disable(logging.CRITICAL)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     async with {"primedht": primedht_server, "pylibp2p": pylibp2p_server}[kind]() as addr:
         print(json.dumps({"addr": addr, "peer_id": addr.rpartition("/p2p/")[2]}), flush=True)
-        while await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
-            pass
+        sampler = Sampler()
+        while wanted := await trio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True):
+            if wanted == "sample\n":
+                sampler.start()
+            else:
+                print(json.dumps(sampler.counts), flush=True)
 
 
 if __name__ == "__main__":

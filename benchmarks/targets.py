@@ -27,13 +27,38 @@ _PYLIBP2P_PROTOCOL = "/ipfs/kad/1.0.0"  # it has no other
 
 @dataclass(frozen=True)
 class Target:
-    """A server under test."""
+    """A server under test. process: of servers.py only."""
 
     name: str
     addr: str
     peer_id: str
     process_id: int
     protocol: str = PROTOCOL
+    process: trio.Process | None = None
+
+    async def sample(self) -> None:
+        """Begin to sample where its CPU time goes."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(b"sample\n")
+
+    async def samples(self) -> dict[str, int]:
+        """Return how many samples fell into each part of it."""
+        assert self.process is not None
+        assert self.process.stdin is not None
+        await self.process.stdin.send_all(b"samples\n")
+        return dict(json.loads(await _line(self.process)))
+
+
+async def _line(process: trio.Process) -> bytes:
+    assert process.stdout is not None
+    line = b""
+    with trio.fail_after(_PATIENCE_S):
+        while not line.endswith(b"\n"):
+            piece = await process.stdout.receive_some()
+            assert piece, "the server has ended"
+            line += piece
+    return line
 
 
 @asynccontextmanager
@@ -57,16 +82,10 @@ async def open_target(name: str) -> AsyncIterator[Target]:
         [sys.executable, program, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        line = b""
-        with trio.fail_after(_PATIENCE_S):
-            while not line.endswith(b"\n"):
-                piece = await process.stdout.receive_some()
-                assert piece, f"the {name} server did not start"
-                line += piece
         protocol = _PYLIBP2P_PROTOCOL if name == "pylibp2p" else PROTOCOL
-        yield Target(name, process_id=process.pid, protocol=protocol, **json.loads(line))
+        about = json.loads(await _line(process))
+        yield Target(name, process_id=process.pid, protocol=protocol, process=process, **about)
     finally:
         with trio.CancelScope(shield=True):
             await process.stdin.aclose()
