@@ -55,6 +55,7 @@ PROBLEMS: Mapping[str, Problem] = {
     # the network
     "not_listening": Problem("error", "set node.listen to an address of this machine"),
     "listener_dead": Problem("error", "restart the daemon; its log says what happened to the socket"),
+    "unreachable": Problem("warning", "forward the port, open the firewall, and set node.announce"),
     "reachability_unknown": Problem("note", "try `primedht connect` with this node's address elsewhere"),
     "address_translated": Problem("warning", "forward the port and set node.announce to that address"),
     "bootstrap_none": Problem("note", "name a peer in node.bootstrap, unless this is the first node"),

@@ -248,6 +248,16 @@ DNSADDR_DEPTH_MAX = 4  # ours: go-multiaddr-dns resolves 32 deep
 DNS_RESULTS_MAX = 32  # ours: addresses that one name may stand for
 DNS_TIMEOUT_S = 10.0  # ours
 
+# --- host: autonat --------------------------------------------------------------------------------------
+AUTONAT_BYTES_MAX = 4 << 10  # go-libp2p, autonat/proto.go: maxMsgSize
+AUTONAT_DIAL_S = 15.0  # go-libp2p, autonat/options.go: dialTimeout
+AUTONAT_PERIOD_S = 60.0  # go-libp2p, autonat/options.go: throttleResetPeriod
+AUTONAT_DIALS_MAX = 30  # go-libp2p, autonat/options.go: throttleGlobalMax, within that period
+AUTONAT_DIALS_PER_PEER_MAX = 3  # go-libp2p, autonat/options.go: throttlePeerMax
+AUTONAT_ADDRS_MAX = 4  # ours: tried for one peer; one IP address has few ports
+AUTONAT_STREAMS_IN_MAX = 2  # ours: of one peer
+AUTONAT_TEXT_CHARS_MAX = 200  # ours: of a status text, sent and received
+
 # --- bootstrap ----------------------------------------------------------------------------------------
 BOOTSTRAP_PAUSE_S = 1.0  # ours: first pause between rounds while the table is empty; doubles
 BOOTSTRAP_PAUSE_S_MAX = 60.0  # ours
@@ -292,4 +302,6 @@ DOCTOR_TABLE_SHARE_MIN = 0.5  # ours: of the peers that a table should have for 
 DOCTOR_DESCRIPTORS_SPARE = 256  # ours: store, control clients and dials beside the connections
 DOCTOR_MEMORY_BYTES_USUAL = 512 << 20  # ours: 84 MB with 50 peers, 310 MB under attack
 DOCTOR_CLOCK_OFF_S = 5.0  # ours: well under WRITER_TIME_AHEAD_S_MAX
+DOCTOR_DIAL_BACKS = 3  # ours: peers that are asked to dial this node
+DOCTOR_DIAL_BACK_S = 20.0  # ours: over AUTONAT_DIAL_S
 DOCTOR_LISTENER_S = 2.0  # ours: this machine answers itself at once or not at all

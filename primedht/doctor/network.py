@@ -44,7 +44,7 @@ async def _accepts(host: str, port: int) -> bool:
 
 
 async def check_reachable(node: Node) -> list[Finding]:
-    """Judge by who has connected to us, and by the addresses that peers see us at."""
+    """Look at which addresses peers see us, and whether they can dial ours."""
     findings = []
     public = node.dht.config.network_kind == "public"
     own_ips = {str(ip) for ip in map(wire.ip_of, node.own_addrs()) if ip is not None}
@@ -55,19 +55,34 @@ async def check_reachable(node: Node) -> list[Finding]:
         text = f"seen by {_peers(count)} at {ip}, which is none of its addresses"
         severity: Severity | None = None if public or ipaddress.ip_address(ip).is_global else "note"
         findings.append(Finding.problem("reachable", "address_translated", text, severity=severity))
+    findings.append(await _reached(node, public=public))
+    return findings
+
+
+async def _reached(node: Node, *, public: bool) -> Finding:
+    """Say whether others can connect: by peers that dial back when asked, else by those that came."""
+    if not node.dht.mode.serving:
+        return Finding.good("reachable", "a client need not be")
+    answers = await node.host.ask_dial_backs(
+        peers_max=limits.DOCTOR_DIAL_BACKS, timeout_s=limits.DOCTOR_DIAL_BACK_S
+    )
+    reached = [each.text for each in answers if each.reached]
+    if reached:
+        return Finding.good("reachable", f"{_peers(len(reached))} dialled it back at {reached[0]}")
     counts = node.host.swarm.counts
     inbound = counts["opened_inbound_public"] if public else counts["opened_inbound"]
     if inbound:
-        findings.append(Finding.good("reachable", f"peers have connected to it {inbound} times"))
-    elif not node.dht.mode.serving:
-        findings.append(Finding.good("reachable", "a client need not be"))
-    elif not len(node.dht.routing_table):
+        times = "once" if inbound == 1 else f"{inbound} times"
+        return Finding.good("reachable", f"peers have connected to it {times}")
+    failed = [each.text for each in answers if each.reached is False]
+    if failed:
+        text = f"{_peers(len(failed))} could not dial it back: {failed[0]}"
+        return Finding.problem("reachable", "unreachable", text)
+    if not len(node.dht.routing_table):
         text = "no peer is there that could have connected"
-        findings.append(Finding.problem("reachable", "reachability_unknown", text))
     else:
-        text = "no peer has connected to it so far"
-        findings.append(Finding.problem("reachable", "reachability_unknown", text))
-    return findings
+        text = "no peer has connected to it so far, and none could be asked to dial it back"
+    return Finding.problem("reachable", "reachability_unknown", text)
 
 
 async def check_bootstrap(node: Node) -> list[Finding]:

@@ -23,10 +23,11 @@ from primedht.host.addresses import (
     interface_ips,
     is_dialable,
 )
+from primedht.host.autonat import AUTONAT, AutoNat, DialBack
 from primedht.host.connection import Connection
 from primedht.host.connections import HostConnections, identified
 from primedht.host.identify import IDENTIFY, IDENTIFY_PUSH, Identify
-from primedht.host.keys import load_key_pair
+from primedht.host.keys import generate_private_key, load_key_pair
 from primedht.host.peer_host import PeerHost
 from primedht.host.ping import PING, serve_ping
 from primedht.host.pnet import Protector
@@ -135,6 +136,13 @@ class Host:
             config.agent_version,
             self.connections.on_identified,
         )
+        stranger = build_upgrader(load_key_pair(generate_private_key()), config.transport, self._protector)
+        self.autonat = AutoNat(
+            self.swarm.own_peer,
+            self.address_book.own_addrs,
+            self.filter,
+            lambda addr, peer: self.swarm.probe(addr, peer, stranger),
+        )
         self.connections.start(
             self._identify, lambda addr, timeout_s: self.connect_addr(addr, timeout_s=timeout_s)
         )
@@ -216,6 +224,26 @@ class Host:
             seen.update(str(ip) for ip in ips if ip is not None)
         return seen
 
+    async def ask_dial_backs(self, *, peers_max: int, timeout_s: float) -> list[DialBack]:
+        """Ask connected peers that serve AutoNAT to dial us; those that fail to answer count as untried."""
+        asked = [
+            connection
+            for connection in map(self.swarm.connection_to, tuple(self.swarm.by_peer))
+            if connection is not None and AUTONAT in (connection.protocols or ())
+        ]
+        answers: list[DialBack] = []
+
+        async def ask(connection: Connection) -> None:
+            try:
+                answers.append(await self.autonat.ask(connection, timeout_s=timeout_s))
+            except RemoteError as error:
+                answers.append(DialBack(None, str(error)))
+
+        async with trio.open_nursery() as nursery:
+            for connection in asked[:peers_max]:
+                nursery.start_soon(ask, connection)
+        return answers
+
     def stats(self) -> dict[str, object]:
         """Return counters for status and metrics: connections, refusals, dials, handshakes, requests."""
         server = self.connections.kad_server
@@ -246,6 +274,7 @@ class Host:
         streams.serve(IDENTIFY, identify.serve_identify, streams_per_peer_max=few)
         streams.serve(IDENTIFY_PUSH, identify.serve_push, streams_per_peer_max=few)
         streams.serve(PING, serve_ping, streams_per_peer_max=limits.PING_STREAMS_IN_MAX)
+        streams.serve(AUTONAT, self.autonat.serve, streams_per_peer_max=limits.AUTONAT_STREAMS_IN_MAX)
         streams.protocols_changed = identify.changed
         swarm.start(self._nursery, self.address_book, streams.dispatch)
         swarm.accept()

@@ -30,7 +30,7 @@ from primedht.host.connection import Connection
 from primedht.host.dialer import Dialer
 from primedht.host.listener import Handshakes, serve_listener
 from primedht.host.rates import Rates
-from primedht.host.sockets import TcpStream, listen_tcp
+from primedht.host.sockets import TcpStream, connect_tcp, listen_tcp
 from primedht.host.streams import Stream
 from primedht.host.supervise import supervised
 from primedht.host.upgrade import Upgrader
@@ -191,6 +191,22 @@ class PeerSwarm(Swarm):
 
     async def _upgrade_outbound(self, stream: TcpStream, addr: bytes, peer: PeerId | None) -> Connection:
         return await self._upgrade(stream, addr, peer, inbound=False)
+
+    async def probe(self, addr: bytes, peer: PeerId, upgrader: Upgrader) -> None:
+        """Dial `addr` anew, and end after the handshake with this very peer. Raises what goes wrong.
+
+        upgrader: of another identity than ours, or the peer would take this for our newest connection.
+        """
+        endpoint = wire.tcp_endpoint(addr)
+        if endpoint is None:
+            raise PeerUnreachable(f"{wire.format_addr(addr)} is not a TCP address")
+        with trio.fail_after(limits.CONNECT_TIMEOUT_S):
+            stream = await connect_tcp(*endpoint, self._nursery())
+        try:
+            with trio.fail_after(limits.HANDSHAKE_TIMEOUT_S):
+                await upgrader.upgrade_security(RawConnection(stream, True), True, ID(bytes(peer)))
+        finally:
+            stream.abort()
 
     # --- connections ----------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from primedht.dht.bootstrap import Attempt
 from primedht.doctor import network, store
 from primedht.doctor.examine import examine
 from primedht.findings import PROBLEMS, Finding
+from primedht.host.autonat import DialBack
 from primedht.wire import addrs
 
 LOOPBACK = ("/ip4/127.0.0.1/tcp/0",)
@@ -56,7 +57,7 @@ async def test_a_healthy_node_has_nothing_to_mend(tmp_path: Path) -> None:
             assert found[name].code == "ok", found[name]
         assert first.addrs[0] in found["bootstrap"].text
         assert found["round trip"].text.startswith("stored on 3 of 3 and read back in")
-        assert found["reachable"].code in ("ok", "reachability_unknown")
+        assert "dialled it back at /ip4/127.0.0.1/tcp/" in found["reachable"].text
         assert found["store"].code == "store_not_durable"
         assert by_check(await network.check_reachable(first))["reachable"].code == "ok"
 
@@ -99,6 +100,30 @@ async def test_each_bootstrap_address_is_tried_by_itself() -> None:
             assert (table.code, table.severity) == ("table_empty", "error")
 
 
+async def test_a_node_that_nobody_can_dial_is_told_so() -> None:
+    async with AsyncExitStack() as stack:
+        _, node = await nodes(stack, 2)
+        node.host.swarm.stop_accepting()
+        node.host.swarm.counts.clear()
+        finding = (await network.check_reachable(node))[-1]
+        assert (finding.code, finding.severity) == ("unreachable", "warning")
+        assert "1 peer could not dial it back: no address answers" in finding.text
+        node.host.swarm.counts["opened_inbound"] = 1
+        finding = (await network.check_reachable(node))[-1]
+        assert (finding.code, finding.text) == ("ok", "peers have connected to it once")
+
+
+async def test_where_nobody_can_be_asked_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def nobody(**options: object) -> list[DialBack]:
+        return [DialBack(None, "dialled too often; ask later")]
+
+    async with AsyncExitStack() as stack:
+        _, node = await nodes(stack, 2)
+        node.host.swarm.counts.clear()
+        monkeypatch.setattr(node.host, "ask_dial_backs", nobody)
+        assert codes(await network.check_reachable(node))[-1] == "reachability_unknown"
+
+
 def test_another_pre_shared_key_is_another_network() -> None:
     attempt = Attempt("/ip4/192.0.2.1/tcp/1", "psk_mismatch", "not under our key")
     finding = network._bootstrap_finding(attempt, some_answer=False)
@@ -131,7 +156,7 @@ async def test_peers_that_see_another_address_are_believed_and_named() -> None:
             connection.observed_addr = addrs.parse("/ip4/1.2.3.4/tcp/999")
         finding = (await network.check_reachable(node))[0]
         assert (finding.code, finding.severity) == ("address_translated", "warning")
-        assert "seen by 1 peer at 1.2.3.4" in finding.text
+        assert "at 1.2.3.4, which is none of its addresses" in finding.text
         for connection in node.host.swarm.all_connections():
             connection.observed_addr = addrs.parse("/ip4/10.9.9.9/tcp/999")
         assert (await network.check_reachable(node))[0].severity == "note"

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fuzz_targets import IDENTITY, LOCAL
+from fuzz_targets import IDENTITY, LOCAL, PEER
 from libp2p.identity.identify.pb.identify_pb2 import Identify as IdentifyMessage
 
 from primedht.host.multistream import MULTISTREAM, encode_line
 from primedht.kad import codec
 from primedht.kad.messages import Message, MessageType, PeerInfo, Record
+from primedht.pb import autonat_pb2
 from primedht.wire import addrs
 from primedht.wire.frames import encode_frame
 
@@ -27,6 +28,7 @@ def seeds(target: str) -> list[bytes]:
         "kad": _kad,
         "multistream": _multistream,
         "identify": _identify,
+        "autonat": _autonat,
     }[target]()
 
 
@@ -115,3 +117,11 @@ def _identify() -> list[bytes]:
     ).SerializeToString()
     other = IdentifyMessage(public_key=b"\x08\x01\x12\x20" + bytes(32)).SerializeToString()
     return [encode_frame(message), encode_frame(message) * 2, encode_frame(other), encode_frame(b"\xff")]
+
+
+def _autonat() -> list[bytes]:
+    message = autonat_pb2.Message
+    near = [addrs.parse("/ip4/127.0.0.1/tcp/4001"), _ADDR]
+    asked = message.PeerInfo(id=bytes(PEER), addrs=near)
+    dial = message(type=message.DIAL, dial=message.Dial(peer=asked))
+    return [dial.SerializeToString(), message(type=message.DIAL_RESPONSE).SerializeToString()]

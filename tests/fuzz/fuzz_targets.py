@@ -13,10 +13,12 @@ from typing import Any
 
 import trio
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from google.protobuf.message import DecodeError
 
 from primedht import limits
 from primedht.errors import ProtocolViolation
 from primedht.host.addresses import Addresses, AddressFilter
+from primedht.host.autonat import AutoNat
 from primedht.host.identify import Identify
 from primedht.host.multistream import MULTISTREAM, Proposer, Responder, encode_line
 from primedht.host.noise.handshake import Handshake, HandshakeFailed
@@ -28,6 +30,7 @@ from primedht.host.yamux.session import PeerSilent
 from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.keys import PrivateKey
+from primedht.pb import autonat_pb2
 from primedht.wire import varint
 from primedht.wire.frames import FrameReader, encode_frame
 
@@ -318,11 +321,38 @@ def identify(data: bytes) -> None:
     assert heard == [PEER]
 
 
+def autonat(data: bytes) -> None:
+    """Whatever a peer asks, it is dialled only at the IP address that it comes from, and not often."""
+    dialled: list[bytes] = []
+
+    async def probe(addr: bytes, peer: PeerId) -> None:
+        assert peer == PEER
+        dialled.append(addr)
+
+    side = AutoNat(PEER, lambda: (), AddressFilter("private", prefix_is_ipfs=False), probe)
+    connection: Any = SimpleNamespace(peer=PEER, socket=SimpleNamespace(remote=("127.0.0.1", 1)))
+    try:
+        request = autonat_pb2.Message.FromString(data)
+    except DecodeError:
+        return
+
+    async def ask_often() -> None:
+        for _ in range(limits.AUTONAT_DIALS_PER_PEER_MAX + 2):
+            response = await side._answer(request, connection)
+            assert response.status in (0, 101, 200)
+            assert len(response.statusText) <= limits.AUTONAT_TEXT_CHARS_MAX
+
+    trio.run(ask_often)
+    assert len(dialled) <= limits.AUTONAT_DIALS_PER_PEER_MAX
+    assert all(addr[:5] == b"\x04\x7f\0\0\x01" for addr in dialled)
+
+
 CORES: dict[str, Target] = {"noise": noise, "yamux": yamux}
 DECODERS: dict[str, Target] = {
     "frames": frames,
     "kad": kad,
     "multistream": multistream,
     "identify": identify,
+    "autonat": autonat,
 }
 TARGETS: dict[str, Target] = CORES | DECODERS

@@ -10,6 +10,7 @@ from libp2p.identity.identify.pb.identify_pb2 import Identify as IdentifyMessage
 from primedht import limits
 from primedht.errors import PeerUnreachable, ProtocolViolation
 from primedht.host import generate_private_key
+from primedht.host.autonat import AUTONAT
 from primedht.host.identify import IDENTIFY, IDENTIFY_PUSH
 from primedht.host.keys import load_key_pair
 from primedht.host.streams import Stream
@@ -42,7 +43,7 @@ async def test_our_message_says_who_we_are():
         message = await own_message(a, b)
         assert message.agent_version.startswith("primedht/")
         assert message.protocol_version == "ipfs/0.1.0"
-        assert set(message.protocols) == {IDENTIFY, IDENTIFY_PUSH, "/ipfs/ping/1.0.0"}
+        assert set(message.protocols) == {IDENTIFY, IDENTIFY_PUSH, AUTONAT, "/ipfs/ping/1.0.0"}
         assert list(message.listen_addrs) == list(b.address_book.own_addrs())
         port = b.swarm.connection_to(a.peer_id).socket.remote[1]
         assert message.observed_addr == parse(f"/ip4/127.0.0.1/tcp/{port}")
