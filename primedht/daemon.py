@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import signal
 import socket
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 import structlog
 import trio
 
-from primedht import control_addr, paths
+from primedht import control_addr, limits, paths
 from primedht.config import Config
 from primedht.control.listeners import Access, ControlListener, open_listeners
 from primedht.control.server import ControlServer, open_control
@@ -34,6 +35,7 @@ def run(config: Config) -> None:
     Prints one JSON line on standard output when both are ready. Raises the `LocalError` that keeps
     it from starting, with nothing half-done.
     """
+    _allow_descriptors()
     directory = config.node.data_dir or paths.default_data_dir()
     with (
         open_data_dir(directory, allow_network_fs=config.node.allow_network_fs) as data_dir,
@@ -47,6 +49,17 @@ def run(config: Config) -> None:
             if failure is None:
                 raise
             raise failure from None
+
+
+def _allow_descriptors() -> None:
+    """Let this process have the descriptors that its limits on connections add up to.
+
+    The usual soft limit of 1024 is for programs that use select(2). Source: Go's runtime does so too.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = limits.FILE_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, limits.FILE_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _local_error(group: ExceptionGroup[Exception]) -> LocalError | None:

@@ -100,6 +100,7 @@ CONTROL_SEND_STALL_S = 30.0  # ours: a client that takes no byte of an answer fo
 CONTROL_TIMEOUT_S = 60.0  # go-libp2p-daemon, conn.go, DefaultTimeout
 CONTROL_TIMEOUT_S_MAX = 24 * 3600.0  # ours: no request outlives a day
 CONTROL_TIMEOUT_MARGIN_S = 0.5  # ours: by which an operation that misses its time limit is ended
+FILE_DESCRIPTORS = 16_384  # ours: control connections, piped streams, peers, the store, and as many again
 STATUS_KEPT_ALIVE_MAX = 100  # ours: own values that a status lists; it counts the others
 CONTROL_CHUNK_BYTES = 64 << 10  # ours: as we send them; within CONTROL_SMALL_REQUEST_BYTES
 CONTROL_CHUNK_BYTES_MAX = 1 << 20  # ours: as we take them

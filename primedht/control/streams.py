@@ -7,7 +7,7 @@ that made it and ends with the daemon; a later one for the same protocol takes i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,21 +78,20 @@ class ClientStreams:
         peer = PeerId(request.peer)
         protocols = _checked(request.proto)
         stream = await self._opened(peer, protocols, timeout_s)
-        try:
+        async with AsyncExitStack() as unless_finished:
+            unless_finished.push_async_callback(stream.reset)
             info = pb.StreamInfo(
                 peer=request.peer, addr=stream.connection.addr, proto=str(stream.protocol_id)
             )
             response = pb.Response(type=pb.Response.OK, streamInfo=info)
             unread, local = session.detach()
-            await pipe(stream, local, unread, greeting=encode_frame(response.SerializeToString()))
-        except PrimeDhtError as error:
-            log.debug("control_stream_ended", peer=str(peer), code=error.code)
-            await stream.reset()
-        except BaseException:
-            await stream.reset()
-            raise
-        else:
-            await stream.close()
+            try:
+                await pipe(stream, local, unread, greeting=encode_frame(response.SerializeToString()))
+            except PrimeDhtError as error:
+                log.debug("control_stream_ended", peer=str(peer), code=error.code)
+                return
+            unless_finished.pop_all()
+        await stream.close()
 
     async def _opened(self, peer: PeerId, protocols: Sequence[str], timeout_s: float) -> Stream:
         if peer not in self._node.host.connections.connected():

@@ -138,6 +138,18 @@ def test_a_restarted_daemon_is_found_again(backend: str, tmp_path: Path) -> None
     anyio.run(main, backend=backend)
 
 
+def test_importing_it_loads_neither_libp2p_nor_pydantic_nor_the_engine() -> None:
+    program = (
+        "import sys; from primedht.client import AsyncClient\n"
+        "print([name for name in ('libp2p', 'pydantic', 'multiaddr', 'primedht.node', 'primedht.dht') "
+        "if name in sys.modules])"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=clean_environment(), check=True
+    ).stdout
+    assert output == "[]\n"
+
+
 def test_the_blocking_client_needs_no_anyio() -> None:
     program = "import sys, primedht.client; sys.exit('anyio' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
