@@ -11,6 +11,7 @@ from typing import Any
 
 import primedht
 from primedht import client, errors, events, findings, results
+from primedht.cli.app import COMMANDS
 from primedht.client.aio import AsyncClient
 from primedht.config.reference import example_file, manual_page
 from primedht.dht.config import DhtConfig, Quotas
@@ -36,7 +37,19 @@ def pages() -> Iterator[tuple[Path, str]]:
     """Yield each generated file with what it should say."""
     yield ROOT / "docs" / "configuration.md", manual_page()
     yield ROOT / "docs" / "python-api.md", api_page()
+    yield ROOT / "README.md", readme()
     yield ROOT / "configs" / "node.toml", example_file({"network.name": '"my-cluster"'})
+
+
+def readme() -> str:
+    """Return README.md as it is, with the table of commands that there are."""
+    text = (ROOT / "README.md").read_text("utf-8")
+    head, begin, rest = text.partition("<!-- commands: written by `make docs` -->\n")
+    _, end, tail = rest.partition("<!-- end -->\n")
+    rows = [f"| {entry.section} | `primedht {name}` | {entry.summary} |" for name, entry in COMMANDS.items()]
+    return "\n".join(
+        (f"{head}{begin}", "| for | command | what it does |", "|---|---|---|", *rows, "", f"{end}{tail}")
+    )
 
 
 def api_page() -> str:
