@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: venv run test lint docs proto proto-check interop fuzz bench soak clean
+.PHONY: venv run test lint docs captures proto proto-check interop fuzz bench soak clean
 
 venv: $(STAMP)
 
@@ -30,6 +30,9 @@ lint: venv
 # The pages and files that are derived from the code.
 docs: venv
 	$(BIN)/python docs/generate.py
+
+captures: venv
+	$(BIN)/python docs/capture.py
 
 # The compiler is pinned to the oldest line whose output runs on protobuf 4.25 to 6.
 PROTOC_VENV := .venv/protoc

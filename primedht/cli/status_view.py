@@ -73,9 +73,7 @@ def _buckets(table: dict[str, Any]) -> Text:
     sizes, full = table["bucket_sizes"], table["bucket_size_max"]
     bars = "".join(_BAR[-(-size * (len(_BAR) - 1) // full)] for size in sizes)
     numbers = " ".join(map(str, sizes))
-    return Text(bars, style="green").append(
-        f"  {numbers} (up to {full} each, from far to near)", style="default"
-    )
+    return Text().append(bars, style="green").append(f"  {numbers} (up to {full} each, from far to near)")
 
 
 def _records(storage: dict[str, Any]) -> Text:
@@ -107,9 +105,10 @@ def _meter(used: int, most: int) -> Text:
     filled = -(-int(share * _METER_COLUMNS * 100) // 100)
     style = "yellow" if share >= _NEARLY_FULL else "green"
     return (
-        Text("█" * filled, style=style)
+        Text()
+        .append("█" * filled, style=style)
         .append("░" * (_METER_COLUMNS - filled), style="dim")
-        .append(f"  {format_size(used)} of {format_size(most)}", style="default")
+        .append(f"  {format_size(used)} of {format_size(most)}")
     )
 
 
