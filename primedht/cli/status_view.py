@@ -33,6 +33,8 @@ def _rows(state: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     storage, providers = state["storage"], state["providers"]
     yield "peer id", Text(state["peer_id"], style="cyan")
     yield "network", Text(f"{network['protocol']} ({network['kind']})")
+    if network["psk_fingerprint"]:
+        yield "shared key", Text(network["psk_fingerprint"])
     if fingerprint := network.get("psk_fingerprint"):
         yield "locked", Text(f"by the pre-shared key {fingerprint}")
     yield "mode", Text(f"{'server' if mode['serving'] else 'client'}: {mode['reason']}")
@@ -52,6 +54,8 @@ def _rows(state: dict[str, Any]) -> Iterator[tuple[str, Text]]:
         .append(f", in {storage['backend']}")
         .append("" if storage["durable"] else " (not durable)", style="yellow"),
     )
+    yield "blocks", _blocks(state["blocks"])
+    yield "", _meter(state["blocks"]["bytes"], state["blocks"]["bytes_max"])
     yield (
         "providers",
         Text(f"{_count(providers['records'], 'record')} of {_count(providers['keys'], 'CID')}"),
@@ -87,6 +91,13 @@ def _records(storage: dict[str, Any]) -> Text:
     return shown
 
 
+def _blocks(blocks: dict[str, Any]) -> Text:
+    shown = Text(f"{blocks['blocks']:,}")
+    if blocks["referenced_bytes"]:
+        shown.append(f", {format_size(blocks['referenced_bytes'])} of them in files where these lie")
+    return shown
+
+
 def _kept_alive(count: int, soonest: list[dict[str, Any]], provided: int) -> Text:
     shown = Text(f"{_count(count, 'value')} and {_count(provided, 'CID')} of this node's own")
     now = time.time()
@@ -99,9 +110,11 @@ def _kept_alive(count: int, soonest: list[dict[str, Any]], provided: int) -> Tex
     return shown
 
 
-def _meter(used: int, most: int) -> Text:
-    """Draw how much of a quota is used."""
-    share = min(1.0, used / most) if most else 0.0
+def _meter(used: int, most: int | None) -> Text:
+    """Draw how much of a quota is used, if there is one."""
+    if most is None:
+        return Text(f"{format_size(used)}, without a limit")
+    share = min(1.0, used / most) if most else 1.0
     filled = -(-int(share * _METER_COLUMNS * 100) // 100)
     style = "yellow" if share >= _NEARLY_FULL else "green"
     return (

@@ -29,8 +29,8 @@ _FAILED = {
 }
 _STYLE = {"answered": "green", "abandoned": "dim"}  # others failed
 _PEER_ID_CHARS, _PEER_END_CHARS = 52, 8
-_WIDE_COLUMNS = 130  # from here on whole peer ids fit
-_FIXED_COLUMNS = 40  # all but the peer and the time line
+_WIDE_COLUMNS = 136  # from here on whole peer ids fit
+_FIXED_COLUMNS = 46  # all but the peer and the time line
 _BAR_COLUMNS = (10, 40)
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -113,15 +113,18 @@ def _summary(trace: Trace) -> str:
     counts = Counter(ask.outcome for ask in trace.asked)
     failed = ", ".join(f"{count} {_FAILED[name]}" for name, count in counts.items() if name in _FAILED)
     hops = "1 hop" if trace.hops == 1 else f"{trace.hops} hops"
-    peers = "1 peer" if len(trace.asked) == 1 else f"{len(trace.asked)} peers"
     answered = f"{counts['answered']} answered{', ' + failed if failed else ''}"
-    return f"asked {peers} in {hops}, {_milliseconds(trace.took_s)}: {answered}"
+    return f"asked {_peers(len(trace.asked))} in {hops}, {_milliseconds(trace.took_s)}: {answered}"
+
+
+def _peers(count: int) -> str:
+    return "1 peer" if count == 1 else f"{count} peers"
 
 
 def _said(ask: Asked) -> str:
     if ask.outcome != "answered":
         return _FAILED.get(ask.outcome, ask.outcome)
-    named = "names nobody" if not ask.closer else f"names {ask.closer}"
+    named = "names nobody" if not ask.closer else f"names {_peers(ask.closer)}"
     return f"has it, {named}" if ask.has_value else named
 
 

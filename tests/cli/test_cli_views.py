@@ -58,6 +58,8 @@ def test_status(columns: int) -> None:
         "buckets     █▃▁  20 7 1 (up to 20 each, from far to near)",
         "records     0 of up to 200,000 (3 open), 2 evicted",
         "            █████░░░░░  490.0 KiB of 1.0 MiB, in memory (not durable)",
+        "blocks      12, 1.0 MiB of them in files where these lie",
+        "            █████░░░░░  3.0 MiB of 6.0 MiB",
         "providers   2 records of 1 CID",
         "            ██████████  250 B of 256 B",
         "kept alive  7 values and 1 CID of this node's own",
@@ -67,6 +69,13 @@ def test_status(columns: int) -> None:
         assert part in lines
     assert "bootstrap   /ip4/192.0.2.7/tcp/4101: refused [peer_unreachable]" in lines
     assert "192.0.2.8" not in shown
+
+
+def test_a_pre_shared_key_is_shown_by_its_fingerprint() -> None:
+    state: dict[str, Any] = FakeNode().status()
+    assert "shared key" not in drawn(status_view(state), 80)
+    state["network"]["psk_fingerprint"] = "0123abcd"
+    assert "shared key  0123abcd" in drawn(status_view(state), 80)
 
 
 def test_the_state_of_a_node_alone_says_why_its_table_is_empty() -> None:
@@ -143,7 +152,7 @@ def test_a_trace_is_a_tree_beside_a_time_line(columns: int) -> None:
         assert end in line
     if columns >= 130:
         assert str(peer(4)) in table[3]
-    said = ["names 20", "has it, names 1", "answered nonsense", "unreachable", "no answer in time"]
+    said = ["names 20 peers", "has it, names 1 peer", "answered nonsense", "unreachable", "no answer in time"]
     for line, words in zip(table[1:], said, strict=False):
         assert line.endswith(words)
     bars = [re.search("[▏▎▍▌▋▊▉█]", line).start() for line in table[1:6]]

@@ -210,7 +210,7 @@ class FakeNode:
         return {
             "peer_id": str(self.peer_id),
             "addrs": self.addrs,
-            "network": {"kind": "private", "protocol": "/test/kad/1.0.0"},
+            "network": {"kind": "private", "protocol": "/test/kad/1.0.0", "psk_fingerprint": None},
             "mode": {"serving": True, "reason": "auto: private networks are served"},
             "uptime_s": 4321.0,
             "routing_table": {
@@ -230,6 +230,7 @@ class FakeNode:
                 {"key": key, "bytes": len(key) - 5, "expires_unix_s": 2e9, "republish_unix_s": 0}
                 for key in ("key-0", "key-1", "key-2" + "x" * 60, "key-3", "key-4", "key-5", "key-6")
             ],
+            "blocks": {"blocks": 12, "bytes": 3 << 20, "bytes_max": 6 << 20, "referenced_bytes": 1 << 20},
             "providers": {"keys": 1, "records": 2, "provided": 1, "bytes": 250, "bytes_max": 256},
             "repair": {"copies_sent": 0},
             "host": {"connections": 1},
