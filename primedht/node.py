@@ -335,7 +335,13 @@ class Node:
             await self.dht.peers.verify(peer)
 
     async def disconnect(self, peer: PeerId) -> None:
-        """Close all connections to `peer`."""
+        """Close all connections to `peer`, and do not look for it for `SET_ASIDE_S`.
+
+        It leaves the routing table, and maintenance neither dials it nor takes it back meanwhile. It is no
+        ban: `connect` ends it, a lookup that others send to the peer may dial it, and the peer may connect
+        to us; one of ours does at once, to see whether this node is alive.
+        """
+        self.dht.peers.set_aside(peer)
         await self.host.connections.disconnect(peer)
 
     async def ping(self, peer: PeerId | str, *, timeout: Duration = 10) -> float:
@@ -598,6 +604,7 @@ def _host_config(config: Config, dht: DhtConfig, bootstrap: Sequence[str], psk: 
             low=caps.connections_low,
             high=caps.connections_high,
             max=caps.connections_max,
+            grace_s=caps.connections_grace,
             inbound_per_ip_max=caps.inbound_per_ip_max,
         ),
     )

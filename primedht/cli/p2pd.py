@@ -19,11 +19,13 @@ import typer
 
 from primedht.cli.help import App
 from primedht.errors import InvalidArgument
+from primedht.units import parse_duration
 
 app = App()
 
 _TEXT = ("listen", "id", "bootstrapPeers", "hostAddrs", "announceAddrs")
 _NUMBERS = ("connLo", "connHi")
+_DURATIONS = ("connGrace",)
 _SWITCHES = ("q", "b", "dht", "dhtClient", "dhtServer", "connManager", "noListenAddrs")
 # A JSON configuration from a file or standard input: we would have to obey it, and cannot read it.
 _REFUSED = ("f", "i")
@@ -42,7 +44,7 @@ _BOOL = {
 _FLAG = re.compile(r"--?([A-Za-z][A-Za-z0-9]*)(?:=(.*))?", re.DOTALL)
 _LISTEN = "/unix/tmp/p2pd.sock"
 _HOST_ADDRS = ("/ip4/0.0.0.0/tcp/0", "/ip6/::/tcp/0")
-_CONN_LO, _CONN_HI = 256, 512
+_CONN_LO, _CONN_HI, _CONN_GRACE_S = 256, 512, 120.0
 _SPARE_CONNECTIONS = 100  # between trimming and refusing
 
 
@@ -95,12 +97,14 @@ def parse_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
         elif name in _IDLE_SWITCHES:
             if _switch(name, value) != _IDLE_SWITCHES[name]:
                 ignored.append(argument)
-        elif name in _TEXT or name in _NUMBERS:
+        elif name in _TEXT or name in _NUMBERS or name in _DURATIONS:
             if value is None:
                 if not rest:
                     raise InvalidArgument(f"-{name} needs a value; give it as -{name}=VALUE")
                 value = rest.pop(0)
             flags[name] = _number(name, value) if name in _NUMBERS else value
+            if name in _DURATIONS:
+                flags[name] = parse_duration(value)
         else:
             ignored.append(argument)
             if value is None and rest and not rest[0].startswith("-"):
@@ -139,6 +143,7 @@ def _settings(flags: Mapping[str, Any], data_dir: Path) -> dict[str, Any]:
         high = max(1, flags.get("connHi", _CONN_HI))
         settings["limits.connections_low"] = max(1, min(flags.get("connLo", _CONN_LO), high))
         settings["limits.connections_high"] = high
+        settings["limits.connections_grace"] = flags.get("connGrace", _CONN_GRACE_S)
         settings["limits.connections_max"] = high + _SPARE_CONNECTIONS
     return settings
 

@@ -25,6 +25,7 @@ from primedht.config.types import (
     Profile,
     Rate,
     Seconds,
+    SecondsOrZero,
     Secret,
     Share,
     Unset,
@@ -213,6 +214,9 @@ class LimitsConfig(_Section):
 
     connections_max: Count = 300
     """Beyond this none is accepted."""
+
+    connections_grace: SecondsOrZero = 20.0  # kubo, config.DefaultConnMgrGracePeriod
+    """How old a connection must be to be trimmed."""
 
     inbound_per_ip_max: Count = 64
     """Accepted of one IP address that is not loopback."""

@@ -89,6 +89,9 @@ def _file_mode(value: Any) -> Any:
 Seconds = Annotated[
     float, _mapped(parse_duration), Field(gt=0, le=10 * 365 * 86400), Kind("duration, or seconds")
 ]
+SecondsOrZero = Annotated[
+    float, _mapped(parse_duration), Field(ge=0, le=10 * 365 * 86400), Kind("duration, or seconds")
+]
 Bytes = Annotated[int, _mapped(parse_size), Field(ge=0), Kind("size, or bytes")]
 Rate = Annotated[Annotated[Bytes, Field(ge=1)] | None, Unset("no limit", '"10MiB"')]
 Count = Annotated[int, Field(ge=1)]

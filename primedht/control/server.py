@@ -11,7 +11,7 @@ import trio
 
 from primedht import limits
 from primedht.control import encode, extensions, p2pd
-from primedht.control.connmanager import PeerTags
+from primedht.control.connmanager import manage_connections
 from primedht.control.listeners import ControlListener
 from primedht.control.session import ClientGone, Session
 from primedht.control.streams import ClientStreams
@@ -32,7 +32,6 @@ class ControlServer:
         self._node = node
         self._tcp_trusted = tcp_trusted
         self._streams = ClientStreams(node)
-        self._tags = PeerTags(node)
         self._large_requests = trio.CapacityLimiter(limits.CONTROL_LARGE_REQUESTS_MAX)
         self._sessions: set[Session] = set()
         self._accepting = trio.CancelScope()
@@ -118,7 +117,7 @@ class ControlServer:
                 self._streams.register(request.streamHandler, trusted=session.trusted)
                 await session.send(pb.Response(type=pb.Response.OK))
             elif request.type == pb.Request.CONNMANAGER:
-                self._tags.answer(request.connManager)
+                manage_connections(self._node, request.connManager)
                 await session.send(pb.Response(type=pb.Response.OK))
             else:
                 await p2pd.answer(self._node, request, session)

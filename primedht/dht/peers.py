@@ -39,12 +39,16 @@ How = Literal["bootstrap", "mdns", "remembered", "lookup", "inbound", "connect"]
 
 @dataclass(slots=True)
 class _Departed:
-    """A peer that failed. Times are monotonic seconds. was_member: that made it leave the table."""
+    """A peer that failed. Times are monotonic seconds. was_member: that made it leave the table.
+
+    is_set_aside: it did not fail, somebody wants it away.
+    """
 
     try_at: float
     pause_s: float
     was_member: bool
     attempts: int = 0
+    is_set_aside: bool = False
 
 
 class Peers:
@@ -166,6 +170,15 @@ class Peers:
             self._drop(peer)
         self._note_departed(peer, was_member=was_member)
 
+    def set_aside(self, peer: PeerId) -> None:
+        """Somebody disconnects `peer`: it leaves the table and is not looked for, for `SET_ASIDE_S`."""
+        was_member = peer in self.table
+        if was_member:
+            self._drop(peer)
+        if peer in self._departed or self._make_room_for_departed(was_member=was_member):
+            until = trio.current_time() + limits.SET_ASIDE_S
+            self._departed[peer] = _Departed(until, limits.DEPARTED_PAUSE_S, was_member, is_set_aside=True)
+
     def heard_from(self, peer: PeerId) -> None:
         """`peer` sent us a request: a member stays fresh; others must first answer one of ours."""
         if peer in self.table:
@@ -219,7 +232,7 @@ class Peers:
     def on_identified(self, peer: PeerId, protocols: frozenset[str]) -> None:
         if self._config.network_id in protocols:
             self.note_found(peer, "inbound")
-            if peer not in self.table:
+            if peer not in self.table and not self._is_set_aside(peer):
                 self._departed.pop(peer, None)
                 self.consider(peer)
         elif peer in self.table:
@@ -338,6 +351,10 @@ class Peers:
         if promoted is not None:
             self._on_joined(promoted)
             self.consider(promoted)
+
+    def _is_set_aside(self, peer: PeerId) -> bool:
+        departed = self._departed.get(peer)
+        return departed is not None and departed.is_set_aside and trio.current_time() < departed.try_at
 
     def _was_member(self, peer: PeerId) -> bool:
         departed = self._departed.get(peer)

@@ -21,6 +21,8 @@ from primedht.ids import PeerId
 
 log = structlog.get_logger(__name__)
 
+_DHT = "kbucket"  # go-libp2p-kad-dht, dht.go: the tag of its table's members
+
 Dial = Callable[[str, float], Awaitable[PeerId]]
 """Connects to a multiaddr in text within so many seconds."""
 
@@ -63,9 +65,9 @@ class HostConnections:
 
     def protect(self, peer: PeerId, protected: bool) -> None:
         if protected:
-            self._swarm.protected.add(peer)
+            self._swarm.tags.protect(peer, _DHT)
         else:
-            self._swarm.protected.discard(peer)
+            self._swarm.tags.unprotect(peer, _DHT)
 
     async def connect(self, peer: PeerId, addrs: Sequence[bytes] = (), *, timeout_s: float) -> None:
         with trio.move_on_after(timeout_s):

@@ -122,7 +122,7 @@ class Host:
             self.filter,
             lambda: self._own_addrs,
             self.swarm.by_peer.__contains__,
-            is_kept=lambda peer: peer in self.swarm.by_peer or peer in self.swarm.protected,
+            is_kept=lambda peer: peer in self.swarm.by_peer or self.swarm.tags.is_protected(peer),
             peers_max=config.address_book_peers_max,
         )
         self.swarm.closed.append(self._on_closed)

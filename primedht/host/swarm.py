@@ -33,6 +33,7 @@ from primedht.host.rates import Rates
 from primedht.host.sockets import TcpStream, connect_tcp, listen_tcp
 from primedht.host.streams import Stream
 from primedht.host.supervise import supervised
+from primedht.host.tags import PeerTags
 from primedht.host.upgrade import Upgrader
 from primedht.ids import PeerId
 from primedht.wire import addrs as wire
@@ -45,8 +46,9 @@ _UNLIMITED = 1 << 31
 class ConnectionLimits:
     """How many connections a node keeps.
 
-    Above `high` the least recently heard are closed until `low` are left, save those that are
-    protected or younger than `grace_s`. Above `max` nobody gets in.
+    Above `high` connections are closed until `low` are left, those of the least weight (`tags`) first and
+    of equal ones the least recently heard; save those that are protected or younger than `grace_s`.
+    Above `max` nobody gets in.
     inbound_per_ip_max: of one IP address that is not loopback.
     """
 
@@ -97,7 +99,7 @@ class PeerSwarm(Swarm):
         self.own_peer = PeerId(own_id.to_bytes())
         self.rates = rates
         self.by_peer: dict[PeerId, list[Connection]] = {}
-        self.protected: set[PeerId] = set()
+        self.tags = PeerTags()
         self.opened: list[Callable[[Connection], None]] = []
         self.closed: list[Callable[[Connection], None]] = []
         self.counts: Counter[str] = Counter()
@@ -237,7 +239,13 @@ class PeerSwarm(Swarm):
         # table cost nothing.
         connections = self.all_connections()
         least = min(
-            connections, key=lambda each: (not each.inbound, each.peer in self.protected, each.last_active_at)
+            connections,
+            key=lambda each: (
+                not each.inbound,
+                self.tags.is_protected(each.peer),
+                self.tags.value(each.peer),
+                each.last_active_at,
+            ),
         )
         self.counts["trimmed"] += 1
         least.shut()
@@ -284,6 +292,7 @@ class PeerSwarm(Swarm):
         of_peer.remove(connection)
         if not connections:
             del self.by_peer[connection.peer]
+            self.tags.forget(connection.peer)
             del self.connections[ID(bytes(connection.peer))]
         self._total -= 1
         if connection.inbound:
@@ -303,9 +312,10 @@ class PeerSwarm(Swarm):
             connection
             for connections in self.by_peer.values()
             for connection in connections
-            if connection.peer not in self.protected and now - connection.opened_at >= self._limits.grace_s
+            if not self.tags.is_protected(connection.peer)
+            and now - connection.opened_at >= self._limits.grace_s
         ]
-        idle.sort(key=lambda connection: connection.last_active_at)
+        idle.sort(key=lambda connection: (self.tags.value(connection.peer), connection.last_active_at))
         for connection in idle[:excess]:
             self.counts["trimmed"] += 1
             connection.shut()

@@ -39,13 +39,23 @@ def test_flags_without_meaning_are_ignored_with_their_values() -> None:
             "-b",
         ]
     )
-    assert flags == {"b": True}
-    assert ignored == ["-pubsubRouter", "-relay=1", "-fromTheFuture", "-connGrace=2m"]
+    assert flags == {"b": True, "connGrace": 120.0}
+    assert ignored == ["-pubsubRouter", "-relay=1", "-fromTheFuture"]
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["listen"], ["-listen"], ["-connLo=few"], ["-b=maybe"], ["-f=config.json"], ["-i"], ["-help"], ["-"]],
+    [
+        ["listen"],
+        ["-listen"],
+        ["-connLo=few"],
+        ["-b=maybe"],
+        ["-connGrace=soon"],
+        ["-f=config.json"],
+        ["-i"],
+        ["-help"],
+        ["-"],
+    ],
 )
 def test_wrong_flags(arguments: list[str]) -> None:
     with pytest.raises(InvalidArgument):

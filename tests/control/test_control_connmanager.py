@@ -1,4 +1,4 @@
-"""CONNMANAGER: tags protect connected peers, TRIM closes the others' connections."""
+"""CONNMANAGER: tags weigh connected peers, TRIM closes what is above the low mark."""
 
 import pytest
 from control_lab import ControlLab
@@ -18,57 +18,49 @@ def connmanager(kind: int, number: int = 1, tag: str = "t", weight: int = 1) -> 
     return pb.Request(type=pb.Request.CONNMANAGER, connManager=request)
 
 
-async def test_weights_above_zero_protect(lab: ControlLab) -> None:
+async def test_a_peer_weighs_the_sum_of_its_tags(lab: ControlLab) -> None:
     async with lab.client() as client:
-        for request, protected in [
-            (connmanager(TAG, tag="a", weight=5), True),
-            (connmanager(TAG, tag="b", weight=-5), False),
-            (connmanager(TAG, tag="b", weight=1), True),
-            (connmanager(UNTAG, tag="a"), True),
-            (connmanager(UNTAG, tag="absent"), True),
-            (connmanager(UNTAG, tag="b"), False),
-            (connmanager(UNTAG, tag="b"), False),
+        for request, value in [
+            (connmanager(TAG, tag="a", weight=5), 5),
+            (connmanager(TAG, tag="b", weight=-7), -2),
+            (connmanager(TAG, tag="b", weight=1), 6),
+            (connmanager(UNTAG, tag="a"), 1),
+            (connmanager(UNTAG, tag="absent"), 1),
+            (connmanager(UNTAG, tag="b"), 0),
+            (connmanager(UNTAG, tag="b"), 0),
         ]:
             assert (await client.ask(request)).type == pb.Response.OK
-            assert (peer(1) in lab.node.host.protected) == protected
+            assert lab.node.host.tags.value(peer(1)) == value
+            assert not lab.node.host.tags.is_protected(peer(1))
 
 
-async def test_trim_goes_down_to_the_low_mark_and_spares_the_tagged(lab: ControlLab) -> None:
+async def test_trim_goes_down_to_the_low_mark(lab: ControlLab) -> None:
     async with lab.client() as client:
-        await client.ask(connmanager(TAG))
-        lab.node.host.protected.clear()  # as the DHT does when it gives a peer up
         assert (await client.ask(TRIM)).type == pb.Response.OK
     assert lab.node.host.trimmed_to == [7]
-    assert peer(1) in lab.node.host.protected
 
 
-async def test_untagging_a_member_of_the_table_leaves_it_protected(lab: ControlLab) -> None:
-    await lab.node.connect_peer(peer(3))
-    lab.node.host.protected.add(peer(3))
+async def test_tags_do_not_touch_the_protection_of_the_table(lab: ControlLab) -> None:
+    lab.node.host.tags.protect(peer(3), "kbucket")
     async with lab.client() as client:
-        await client.ask(connmanager(TAG, 3))
-        await client.ask(connmanager(UNTAG, 3))
-    assert peer(3) in lab.node.host.protected
-
-
-async def test_tags_end_with_the_last_connection(lab: ControlLab) -> None:
-    async with lab.client() as client:
-        await client.ask(connmanager(TAG))
-    (listener,) = lab.node.host.listeners
-    listener.on_disconnected(peer(1))
-    listener.on_identified(peer(1), frozenset())
-    assert peer(1) not in lab.node.host.protected
+        await client.ask(connmanager(TAG, 3, tag="kbucket"))
+        await client.ask(connmanager(UNTAG, 3, tag="kbucket"))
+    assert lab.node.host.tags.is_protected(peer(3))
 
 
 async def test_wrong_requests_and_limits(lab: ControlLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "CONTROL_TAGS_PER_PEER_MAX", 1)
+    monkeypatch.setattr(limits, "TAGGED_PEERS_MAX", 2)
     async with lab.client() as client:
         for request, code in [
             (connmanager(TAG, tag=""), "invalid_argument"),
             (connmanager(TAG, tag="x" * 129), "invalid_argument"),
-            (connmanager(TAG, 9), "peer_unreachable"),
+            (connmanager(TAG, 9), ""),  # go takes tags of peers that are not connected yet
             (connmanager(TAG), ""),
             (connmanager(TAG, tag="second"), "too_busy"),
             (connmanager(TAG, weight=2), ""),
+            (connmanager(TAG, 4), "too_busy"),
+            (connmanager(UNTAG, 9), ""),
+            (connmanager(TAG, 4), ""),
         ]:
             assert (await client.ask(request)).error.code == code

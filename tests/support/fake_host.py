@@ -9,6 +9,7 @@ from typing import Any
 import trio
 
 from primedht.errors import PeerUnreachable, ProtocolViolation
+from primedht.host.tags import PeerTags
 from primedht.ids import PeerId
 from primedht.kad.messages import Message, PeerInfo
 
@@ -72,9 +73,9 @@ class FakeHost:
         self.connected = connected
         self.handlers: dict[str, Callable[[Any], Awaitable[None]]] = {"/ipfs/id/1.0.0": _nothing}
         self.remotes: list[FakeStream] = []
-        self.protected: set[PeerId] = set()
         self.listeners: list[Any] = []
         self.trimmed_to: list[int] = []
+        self.tags = PeerTags()
         self._addr = addr
 
     def protocols(self) -> tuple[str, ...]:
@@ -106,9 +107,6 @@ class FakeHost:
 
     def subscribe(self, listener: Any) -> None:
         self.listeners.append(listener)
-
-    def protect(self, peer: PeerId, protected: bool) -> None:
-        (self.protected.add if protected else self.protected.discard)(peer)
 
     def trim(self, target: int) -> bool:
         self.trimmed_to.append(target)
