@@ -1,7 +1,7 @@
 """Hostile bytes: hypothesis and a coverage-guided fuzzer (atheris) on everything that reads a peer's.
 
-`FUZZ_SECONDS` is how long atheris works on each core, Noise and Yamux; hypothesis takes a third of that
-there, and atheris a sixth for each decoder. Two programs run at a time. Where atheris cannot be installed
+`FUZZ_SECONDS` is how long atheris works on each core, Noise and Yamux; hypothesis takes a sixth of that
+there, and atheris for each decoder. Two programs run at a time. Where atheris cannot be installed
 hypothesis is what remains.
 """
 
@@ -75,7 +75,7 @@ async def test_atheris_finds_nothing_in_the_decoders(tmp_path: Path) -> None:
 
 
 async def test_hypothesis_finds_nothing_in_noise_and_yamux(tmp_path: Path) -> None:
-    await fuzz_all("hypothesis", CORES, SECONDS / 3, tmp_path)
+    await fuzz_all("hypothesis", CORES, SECONDS / 6, tmp_path)
 
 
 @pytest.mark.parametrize("engine", [pytest.param("atheris", marks=needs_atheris), "hypothesis"])
