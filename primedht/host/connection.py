@@ -148,13 +148,13 @@ class Connection(SwarmConn):
             problem = await supervised("stream_handler_failed", lambda: serve(stream), stream)
         finally:
             self._streams_in -= 1
-            with trio.CancelScope(shield=True):  # none of these waits
-                if self.is_lost:
-                    self.forget(stream)  # the end of the connection tells the peer, and tells it why
-                elif problem is None:
-                    await stream.close()
-                else:
-                    await stream.reset()
+            # Nothing here waits, so that cancelling it cannot cut it short.
+            if self.is_lost:
+                self.forget(stream)  # the end of the connection tells the peer, and tells it why
+            elif problem is None:
+                await stream.close()
+            else:
+                await stream.reset()
 
     async def close(self) -> None:
         """Begin to close; the peer is told. Returns at once (docs/py-libp2p.md, B16)."""

@@ -70,10 +70,7 @@ class PeerHost(BasicHost):
 
     async def dispatch(self, stream: Stream) -> None:
         """Serve one inbound stream. Raises whatever its handler raises."""
-        with trio.move_on_after(limits.NEGOTIATION_TIMEOUT_S) as patience:
-            protocol = await stream.answer(self._handlers.__contains__)
-        if patience.cancelled_caught:
-            raise ProtocolViolation("no protocol was agreed on in time")
+        protocol = await stream.answer(self._handlers.__contains__)
         if protocol not in self._handlers:
             raise PeerUnreachable(f"{protocol} is not served any more")
         handler, streams_max = self._handlers[protocol]

@@ -2,7 +2,8 @@
 
 `Stream` is a py-libp2p `NetStream` whose work is done here: no lock and no state machine per
 operation, large reads, negotiation that rides with the first data (the proposal of a single protocol
-is sent together with the first request, and the peer's agreement is taken off the first answer).
+is sent together with the first request, and the peer's agreement is taken off the first answer; our
+own agreement goes out with the first reply).
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from libp2p.network.stream.exceptions import StreamReset as NetStreamReset
 from libp2p.network.stream.net_stream import NetStream, StreamState
 from libp2p.stream_muxer.exceptions import MuxedConnError, MuxedStreamEOF, MuxedStreamError
 
-from primedht.errors import PeerUnreachable
+from primedht import limits
+from primedht.errors import PeerUnreachable, ProtocolViolation
 from primedht.host.multistream import Proposer, Responder
 from primedht.host.rates import TokenBucket
 from primedht.host.yamux import YamuxStream
@@ -52,7 +54,11 @@ class Stream(NetStream):
     """
 
     def __init__(self, muxed_stream: Any, connection: Connection, *, inbound: bool) -> None:
-        super().__init__(muxed_stream, connection, None)
+        # Not super().__init__: its lock and logger cost more than all of what is below.
+        self.muxed_stream = muxed_stream
+        self.muxed_conn = connection.muxed_conn
+        self.swarm_conn = connection
+        self.protocol_id = None
         self.connection = connection
         self.inbound = inbound
         self._paces_itself = isinstance(muxed_stream, YamuxStream)  # py-libp2p's does not
@@ -99,13 +105,27 @@ class Stream(NetStream):
         return proposer.protocol
 
     async def answer(self, supports: Callable[[str], bool]) -> str:
-        """Take the peer's first proposal that is supported."""
+        """Take the peer's first proposal that is supported.
+
+        Raises `ProtocolViolation`, also when the peer takes too long. To one that has sent more behind
+        its proposal, and so does not wait for the answer, that goes out with the first data.
+        """
         responder = Responder(supports)
-        while responder.protocol is None:
-            out = responder.feed(await self._receive_for_negotiation())
-            if out:
-                await self._send(out)
+        muxed = self.muxed_stream
+        out = responder.feed(muxed.read_nowait() if isinstance(muxed, YamuxStream) else b"")
+        if responder.protocol is None:
+            with trio.move_on_after(limits.NEGOTIATION_TIMEOUT_S):
+                while responder.protocol is None:
+                    if out:
+                        await self._send(out)
+                    out = responder.feed(await self._receive_for_negotiation())
+        if responder.protocol is None:
+            raise ProtocolViolation("no protocol was agreed on in time")
         self._unread = responder.rest()
+        if self._unread:
+            self._head = out
+        else:
+            await self._send(out)
         self.set_protocol(TProtocol(responder.protocol))
         return responder.protocol
 
@@ -119,12 +139,12 @@ class Stream(NetStream):
 
     async def receive(self) -> bytes:
         """Return what has arrived, at least one byte; b"" once the peer has finished."""
-        if self._head:
-            head, self._head = self._head, b""
-            await self._send(head)
         if self._unread:
             data, self._unread = self._unread, b""
             return data
+        if self._head:
+            head, self._head = self._head, b""
+            await self._send(head)
         while self._proposer is not None:
             self._proposer.feed(await self._receive_for_negotiation())
             if self._proposer.protocol is not None:
@@ -239,9 +259,11 @@ class Stream(NetStream):
         if not self._reset:
             self._reset = True
             self._head = b""
-            # The connection may be gone, and the stream with it.
-            with trio.CancelScope(shield=True), suppress(*_MUXER_FAULTS):
+            if self._paces_itself:
                 await self.muxed_stream.reset()
+            else:  # the connection may be gone, and the stream with it
+                with trio.CancelScope(shield=True), suppress(*_MUXER_FAULTS):
+                    await self.muxed_stream.reset()
         self._state = StreamState.RESET
         self.connection.forget(self)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from primedht import limits
@@ -22,6 +22,7 @@ NAMES = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(ours=NAMES, theirs=NAMES, data=st.data())
 def test_both_sides_agree_on_the_first_common_protocol_however_bytes_are_cut(ours, theirs, data):
     proposer, responder = Proposer(ours), Responder(theirs.__contains__)
@@ -44,6 +45,7 @@ def test_both_sides_agree_on_the_first_common_protocol_however_bytes_are_cut(our
         assert proposer.rest() == responder.rest() == b""
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_are_a_protocol_violation_or_wait_for_more(noise):
     for side in (Responder(lambda name: False), Proposer(["/a/1"])):
@@ -54,6 +56,7 @@ def test_any_bytes_are_a_protocol_violation_or_wait_for_more(noise):
         assert side.protocol is None
 
 
+@settings(deadline=None)
 @given(name=st.binary(min_size=1, max_size=100))
 def test_a_name_of_any_bytes_is_merely_not_supported(name):
     """B1."""

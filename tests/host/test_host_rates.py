@@ -53,7 +53,6 @@ def test_exempt_protocols_and_missing_limits_cost_nothing():
 class Muxed:
     """A muxed stream that takes, and has, as much as one likes."""
 
-    muxed_conn = None
     recv_closed = closed = False
 
     def __init__(self) -> None:
@@ -75,7 +74,7 @@ def streams(rates: Rates, *protocols: str) -> list[Stream]:
     found = []
     for protocol in protocols:
         socket = SimpleNamespace(is_closed=False, drain=no_wait)
-        connection = SimpleNamespace(swarm=SimpleNamespace(rates=rates), socket=socket)
+        connection = SimpleNamespace(swarm=SimpleNamespace(rates=rates), socket=socket, muxed_conn=None)
         stream = Stream(Muxed(), connection, inbound=True)
         stream.set_protocol(protocol)
         found.append(stream)

@@ -6,7 +6,16 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 import trio
-from host_helpers import KAD, connect, echo, eventually, running_host, stop_reading, stop_writing
+from host_helpers import (
+    KAD,
+    TRANSPORT,
+    connect,
+    echo,
+    eventually,
+    running_host,
+    stop_reading,
+    stop_writing,
+)
 
 from primedht import limits
 from primedht.errors import (
@@ -17,6 +26,7 @@ from primedht.errors import (
     RemoteError,
     StoreUnavailable,
 )
+from primedht.host.multistream import MULTISTREAM, encode_line
 from primedht.host.streams import Stream
 from primedht.kad import codec
 from primedht.kad.messages import Message, MessageType, PeerInfo, Record
@@ -339,15 +349,32 @@ async def test_half_close_before_the_reply_is_answered_and_its_size_is_small():
         return message
 
     async with pair(handler) as (a, b):
-        _other = await open_kad(a, b)  # a stream that is not alone is flushed once per turn
         stream = await open_kad(a, b)
-        await stream.send(frame(FIND))
+        request = Message(MessageType.GET_PROVIDERS, key=b"k")  # only its reply may be larger than that
+        await stream.send(frame(request))
         await stream.finish()
         reader = FrameReader(limits.MESSAGE_BYTES_MAX)
-        assert await receive_message(stream, reader) == FIND
+        assert await receive_message(stream, reader) == request
         assert await receive_message(stream, reader) is None
         await a.rpc.request(b.peer_id, FIND, timeout_s=10)
         assert sizes == [limits.SMALL_REPLY_BYTES_MAX, limits.MESSAGE_BYTES_MAX]
+
+
+async def test_the_agreement_on_a_protocol_goes_out_with_the_first_reply():
+    """A peer that sends its request along with the proposal does not wait for it."""
+    opening = encode_line(MULTISTREAM) + encode_line(KAD)
+    async with pair(echo) as (a, b):
+        connection = a.swarm.connection_to(b.peer_id)
+        together = await connection.new_stream()
+        await together.send(opening + frame(FIND))
+        if TRANSPORT == "primedht":
+            assert await together.receive() == opening + frame(FIND)
+        one_by_one = await connection.new_stream()
+        await one_by_one.send(opening)
+        with trio.fail_after(10):
+            assert await one_by_one.receive() == opening
+            await one_by_one.send(frame(FIND))
+            assert await one_by_one.receive() == frame(FIND)
 
 
 async def test_a_rust_agent_gets_small_replies():

@@ -75,6 +75,10 @@ class YamuxStream(IMuxedStream):
         self._connection.flush_soon()
         return data
 
+    def read_nowait(self) -> bytes:
+        """Return a good deal of what has arrived, b"" if nothing has."""
+        return self._state.receive() if self._state.incoming.size else b""
+
     async def _wait_readable(self) -> None:
         if self._reader is not None:
             raise trio.BusyResourceError("another task is reading")
