@@ -53,7 +53,7 @@ class PeerId(bytes):
             if text.startswith(("1", "Qm")):
                 return cls(base58.b58decode(text))
             raw = _cid_bytes(text)
-        except ValueError:
+        except (ValueError, InvalidArgument):
             raise InvalidArgument(f"not a peer id: {text!r}") from None
         if not raw.startswith(_CIDV1_LIBP2P_KEY):
             raise InvalidArgument(f"not a peer id: {text!r} is not a libp2p-key CID")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Annotated, Any
@@ -130,8 +131,18 @@ def _abandon_output() -> None:
 
 def _fail(code: str, message: str, status: int) -> int:
     text = " ".join(message.split()) or code
-    print(f"error [{code}]: {exits.with_advice(code, text)}", file=sys.stderr)
+    print(_folded(f"error [{code}]: {exits.with_advice(code, text)}"), file=sys.stderr)
     return status
+
+
+def _folded(line: str) -> str:
+    """Return a line as a terminal should show it: it would break words. Elsewhere it stays one line."""
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+    if not columns:
+        return line
+    return textwrap.fill(
+        line, columns, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 def _usage_text(error: TyperException) -> str:

@@ -19,7 +19,7 @@ def check_configuration(file: Path | None) -> tuple[Loaded, Finding]:
         return Loaded(Config(), {}), Finding.problem("configuration", "config_invalid", str(error))
     sources = sorted({origin for origin in loaded.origins.values() if not origin.startswith("environment")})
     variables = sum(origin.startswith("environment") for origin in loaded.origins.values())
-    parts = [*sources, *([f"{variables} environment variables"] if variables else [])]
+    parts = [*sources, *([f"{variables} environment variable{'s' * (variables > 1)}"] if variables else [])]
     given = " and ".join(parts) or "all defaults"
     text = f"{given}; a node started here joins {loaded.config.protocol_id}"
     return loaded, Finding.good("configuration", text)

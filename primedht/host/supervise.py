@@ -63,5 +63,7 @@ def _first(group: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     text = str(error)[:300]
     return text if text and isinstance(error, PrimeDhtError) else f"{type(error).__name__}: {text}"

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import pty
 import re
+import struct
+import subprocess
+import sys
+import termios
 from pathlib import Path
 
 import pytest
 from capture import COLUMNS, COMMANDS, FOLDER, capture, to_svg
+from processes import clean_environment
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*(?:3[1-7]|9[0-7])m")
 _STYLE = re.compile(r"\x1b\[[0-9;]*m")
@@ -44,3 +52,23 @@ def test_commands_fit_and_obey_no_color(control: str, command: list[str], column
     assert _STYLE.sub("", coloured) == _STYLE.sub("", plain)
     assert max(map(len, _STYLE.sub("", plain).splitlines())) <= columns
     assert "</svg>" in to_svg(coloured, name="test", title="primedht", columns=columns)
+
+
+def test_an_error_is_folded_between_words_on_a_terminal(control: str) -> None:
+    """In a pipe it is one line: see test_cli_commands.py."""
+    monitor, terminal = pty.openpty()
+    try:
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
+        process = subprocess.run(
+            [sys.executable, "-m", "primedht.cli", "get", "absent", "--control", control],
+            stdin=terminal, stdout=terminal, stderr=terminal,
+            env={name: value for name, value in clean_environment().items() if name != "COLUMNS"},
+        )  # fmt: skip
+        shown = os.read(monitor, 65536).decode().splitlines()
+    finally:
+        os.close(monitor)
+        os.close(terminal)
+    assert process.returncode == 3
+    assert len(shown) > 1
+    assert max(map(len, shown)) <= 60
+    assert " ".join(line.strip() for line in shown).endswith("or wait until its publisher is reachable")

@@ -281,6 +281,7 @@ def test_the_node_itself(control: str) -> None:
         (["get", "bug"], 1, "internal_error"),
         (["provide", "no-cid"], 2, "invalid_argument"),
         (["ping", "no-peer"], 2, "invalid_argument"),
+        (["ping", "12D3KooWshort"], 2, "invalid_argument"),
         (["connect", "/ip4/1.2.3.4/tcp/none"], 2, "invalid_argument"),
     ],
 )
