@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 import trio
-from harness import DISCARD, SOURCE, machine, need_peers, open_generator
+from harness import DISCARD, SOURCE, available, machine, need_peers, open_generator
 from targets import TARGETS, Bench, Figures, open_target
 
 AT_ONCE = (1, 10, 30)
@@ -87,10 +87,14 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--seconds", type=float, default=1.5, help="for each figure")
     parser.add_argument("--crowd", type=int, default=CROWD, help="peers around each server")
-    parser.add_argument("--targets", nargs="+", choices=TARGETS, default=list(TARGETS))
+    parser.add_argument("--targets", nargs="+", choices=TARGETS, help="all that can be built here")
     arguments = parser.parse_args()
-    need_peers("go", *({"js"} & set(arguments.targets)))
-    report = trio.run(run, arguments.targets, arguments.crowd, arguments.seconds)
+    targets = arguments.targets or list(TARGETS)
+    need_peers("go", *({"js"} & set(arguments.targets or ())))
+    if not available("js") and not arguments.targets:
+        print("js is left out: there is no Node.js here", file=sys.stderr)
+        targets.remove("js")
+    report = trio.run(run, targets, arguments.crowd, arguments.seconds)
     if arguments.json:
         print(json.dumps(report))
     else:

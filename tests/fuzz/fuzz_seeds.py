@@ -44,10 +44,11 @@ def _noise() -> list[bytes]:
     payload = LOCAL.payload
     own = [bytes([role | 1]) + len(payload).to_bytes(2, "big") + payload + bytes(100) for role in (0, 2)]
     # As input in the place of the honest peer's: 4 replaces what it has sent.
-    replayed = [
-        bytes([0, 4]) + min(len(raw), 1999).to_bytes(2, "big") + raw
-        for raw in (bytes.fromhex(str(each["received"])) for each in _recordings())
-    ]
+    replayed = []
+    for each in _recordings():
+        raw = bytes.fromhex(str(each["received"]))[:1999]
+        role = 2 if each["our_role"] == "initiator" else 0
+        replayed.append(bytes([role, 4]) + len(raw).to_bytes(2, "big") + raw)
     return sound + own + replayed
 
 
