@@ -153,3 +153,16 @@ def test_importing_it_loads_neither_libp2p_nor_pydantic_nor_the_engine() -> None
 def test_the_blocking_client_needs_no_anyio() -> None:
     program = "import sys, primedht.client; sys.exit('anyio' in sys.modules)"
     subprocess.run([sys.executable, "-c", program], env=clean_environment(), check=True)
+
+
+def test_names_and_traces(run: Run) -> None:
+    async def use(client: AsyncClient) -> None:
+        published = await client.publish_name("/ipfs/x", lifetime=60, once=True)
+        assert (published.record.value, published.put.degraded) == ("/ipfs/x", True)
+        for name in (f"/ipns/{peer(0)}", peer(0), bytes(peer(0))):
+            assert (await client.resolve_name(name)).sequence == 5
+        with pytest.raises(errors.ValueNotFound):
+            await client.resolve_name(peer(1))
+        assert (await client.trace_lookup("k")).asked[1].heard_from == peer(1)
+
+    run(use)

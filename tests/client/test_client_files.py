@@ -128,6 +128,13 @@ class _NotSeekable(io.RawIOBase):
         return self._stream.readinto(buffer)
 
 
+def test_a_device_is_read_as_a_pipe_whatever_its_end_says(client: Any) -> None:
+    with pytest.raises(errors.ValueTooLarge):
+        client.put("endless", Path("/dev/zero"))
+    client.put("empty", Path("/dev/null"))
+    assert client.get("empty") == b""
+
+
 def test_a_file_that_cannot_be_read(client: Any, tmp_path: Path) -> None:
     with pytest.raises(errors.InvalidArgument, match="absent: No such file or directory; check the path"):
         client.put("large", tmp_path / "absent")
@@ -186,6 +193,15 @@ def test_a_value_goes_to_an_open_file(client: Any) -> None:
     stream.write(b"before ")
     assert client.get("large/1000003", to=stream) == 1_000_003
     assert stream.getvalue() == b"before " + large(1_000_003)
+
+
+def test_what_is_known_of_a_value_comes_beside_its_file(client: Any, tmp_path: Path) -> None:
+    found, size = client.get_to("large/1000003", tmp_path / "out")
+    assert (found.key, found.payload, size) == (b"large/1000003", b"", 1_000_003)
+    assert (tmp_path / "out").stat().st_size == size
+    with pytest.raises(errors.ValueNotFound):
+        client.get_to("absent", tmp_path / "other")
+    assert os.listdir(tmp_path) == ["out"]
 
 
 def test_without_a_value_the_file_stays_as_it_was(client: Any, tmp_path: Path) -> None:
