@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fuzz_targets import IDENTITY, LOCAL, PEER
+from fuzz_targets import IDENTITY, LOCAL, PEER, PSK
 from libp2p.identity.identify.pb.identify_pb2 import Identify as IdentifyMessage
 
-from primedht.host.multistream import MULTISTREAM, encode_line
+from primedht.host.multistream import GREETING, MULTISTREAM, encode_line
+from primedht.host.pnet.session import PskSession
+from primedht.host.pnet.xsalsa20 import NONCE_BYTES
 from primedht.kad import codec
 from primedht.kad.messages import Message, MessageType, PeerInfo, Record
 from primedht.pb import autonat_pb2
@@ -25,6 +27,7 @@ def seeds(target: str) -> list[bytes]:
         "noise": _noise,
         "yamux": _yamux,
         "frames": _frames,
+        "pnet": _pnet,
         "kad": _kad,
         "multistream": _multistream,
         "identify": _identify,
@@ -98,6 +101,14 @@ def _frames() -> list[bytes]:
     raw = b"".join(map(encode_frame, _messages()))
     cut = b"".join(b"\x3f" + raw[start : start + 64] for start in range(0, len(raw), 64))
     return [b"\xff\xff" + cut, b"\x00\x10" + cut, b"\xff\xff\x3f" + b"\xff" * 12]
+
+
+def _pnet() -> list[bytes]:
+    nonce = bytes([7]) * NONCE_BYTES
+    sealed = bytearray(200)
+    PskSession(PSK, nonce).seal(GREETING.ljust(200, b"."), memoryview(sealed))
+    pieces = [b"".join(bytes([0, each]) for each in text) for text in (nonce, GREETING)]  # of one byte
+    return [pieces[0] + bytes([199]) + bytes(sealed), pieces[1], b"\xff" + bytes(300)]
 
 
 def _multistream() -> list[bytes]:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
 
 from primedht import limits
-from primedht.errors import ProtocolViolation
+from primedht.errors import ProtocolViolation, PskMismatch
 from primedht.host.addresses import Addresses, AddressFilter
 from primedht.host.autonat import AutoNat
 from primedht.host.identify import Identify
@@ -24,6 +24,8 @@ from primedht.host.multistream import MULTISTREAM, Proposer, Responder, encode_l
 from primedht.host.noise.handshake import Handshake, HandshakeFailed
 from primedht.host.noise.payload import LocalIdentity, verify_payload
 from primedht.host.noise.session import FRAME_BYTES_MAX, NoiseSession, SessionFailed
+from primedht.host.pnet.session import PskSession
+from primedht.host.pnet.xsalsa20 import NONCE_BYTES
 from primedht.host.yamux import MemoryBudget, Session, SessionEnded, SessionLimits, YamuxViolation
 from primedht.host.yamux.frames import HEADER_BYTES
 from primedht.host.yamux.session import PeerSilent
@@ -31,6 +33,7 @@ from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.keys import PrivateKey
 from primedht.pb import autonat_pb2
+from primedht.psk import Psk
 from primedht.wire import varint
 from primedht.wire.frames import FrameReader, encode_frame
 
@@ -40,6 +43,7 @@ IDENTITY = PrivateKey(bytes(range(32)))
 EPHEMERALS = tuple(X25519PrivateKey.from_private_bytes(bytes([seed]) * 32) for seed in (1, 2))
 LOCAL = LocalIdentity.create(IDENTITY.public_key.serialized, IDENTITY.sign, ("/yamux/1.0.0",))
 PEER = IDENTITY.public_key.peer_id
+PSK = Psk(bytes(range(32)))
 
 
 class Tape:
@@ -353,9 +357,24 @@ def autonat(data: bytes) -> None:
     assert all(addr[:5] == b"\x04\x7f\0\0\x01" for addr in dialled)
 
 
+def pnet(data: bytes) -> None:
+    """A connection under a pre-shared key, with a peer that says anything, in pieces of any size."""
+    tape = Tape(data)
+    session = PskSession(PSK, bytes(NONCE_BYTES))
+    try:
+        while tape and session.wanted_bytes:
+            assert session.wanted_bytes <= NONCE_BYTES
+            session.feed(tape.take(1 + tape.number() % session.wanted_bytes))
+        while tape and not session.wanted_bytes:
+            session.open(memoryview(bytearray(tape.take(1 + tape.number()))))
+    except PskMismatch:
+        assert not session.is_proven
+
+
 CORES: dict[str, Target] = {"noise": noise, "yamux": yamux}
 DECODERS: dict[str, Target] = {
     "frames": frames,
+    "pnet": pnet,
     "kad": kad,
     "multistream": multistream,
     "identify": identify,
