@@ -263,14 +263,15 @@ class Client:
         found, size = None, 0
         output = open_output(to)
         try:
-            for item in self._each(call):
-                if isinstance(item, bytes):
-                    output.write(item)
-                    size += len(item)
-                elif isinstance(item, Progress):
-                    report(item, progress)
-                else:
-                    found = item
+            with closing(self._each(call)) as items:
+                for item in items:
+                    if isinstance(item, bytes):
+                        output.write(item)
+                        size += len(item)
+                    elif isinstance(item, Progress):
+                        report(item, progress)
+                    else:
+                        found = item
             if found is None:
                 raise DaemonUnavailable("the daemon sent no value; is it of another version?")
             output.commit()

@@ -95,7 +95,7 @@ def published_name(published: PublishedName, *, want_trace: bool) -> pb.Publishe
     )
 
 
-def event(ended: OperationEnded, *, want_trace: bool) -> pb.Event:
+def event(ended: OperationEnded) -> pb.Event:
     return pb.Event(
         operation=ended.operation,
         key=ended.key,
@@ -104,7 +104,7 @@ def event(ended: OperationEnded, *, want_trace: bool) -> pb.Event:
         outcome=ended.outcome,
         peers=[bytes(peer) for peer in ended.peers],
         value_bytes=ended.value_bytes,
-        trace=trace(ended.trace) if want_trace and ended.trace else None,
+        trace=trace(ended.trace) if ended.trace else None,
     )
 
 

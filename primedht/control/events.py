@@ -15,10 +15,12 @@ from primedht.pb import p2pd_pb2 as pb
 async def subscribe(op: Operation) -> None:
     """Answer SubscribeRequest: Subscribed, then each event, and Done once the client has ended its side.
 
-    Raises `InvalidArgument`, `SubscriberTooSlow`, `DaemonUnavailable` when the daemon stops, `ClientGone`.
+    Raises `InvalidArgument`, `TooBusy`, `SubscriberTooSlow`, `ClientGone`, and `DaemonUnavailable` when
+    the daemon stops.
     """
     gone: ClientGone | None = None
-    with op.node.dht.events.subscribe(list(op.request.subscribe.operations)) as events:
+    operations = list(op.request.subscribe.operations)
+    with op.node.dht.events.subscribe(operations, want_trace=op.want_trace) as events:
         await op.send(pb.PrimeResponse(more=True, subscribed=pb.Subscribed()))
 
         async def end_with_client() -> None:
@@ -29,7 +31,7 @@ async def subscribe(op: Operation) -> None:
             nursery.start_soon(end_with_client)
             try:
                 async for event in events:
-                    message = encode.event(event, want_trace=op.want_trace)
+                    message = encode.event(event)
                     await op.send(pb.PrimeResponse(more=True, event=message))
             except ClientGone as error:
                 gone = error  # raised outside the nursery, which would wrap it in a group

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 import trio
 
 from primedht import limits
 from primedht.clock import WallClock
-from primedht.errors import DaemonError, InvalidArgument, PrimeDhtError
+from primedht.errors import DaemonError, InvalidArgument, PrimeDhtError, TooBusy
 from primedht.events import OPERATIONS, OperationEnded
 from primedht.ids import PeerId
 from primedht.results import Trace
@@ -35,8 +35,9 @@ class Subscription:
     is set, and the events that waited are still given.
     """
 
-    def __init__(self, operations: frozenset[str]) -> None:
+    def __init__(self, operations: frozenset[str], *, want_trace: bool) -> None:
         self.lagged = False
+        self.want_trace = want_trace
         self._operations = operations
         self._send, self._receive = trio.open_memory_channel[OperationEnded](limits.EVENTS_WAITING_MAX)
 
@@ -70,15 +71,20 @@ class Events:
         self._subscriptions: set[Subscription] = set()
 
     @contextmanager
-    def subscribe(self, operations: Collection[str] = ()) -> Iterator[Subscription]:
+    def subscribe(
+        self, operations: Collection[str] = (), *, want_trace: bool = False
+    ) -> Iterator[Subscription]:
         """Give what happens while the block runs; of these `operations` only, if there are any.
 
-        Raises `InvalidArgument` for an operation that does not exist.
+        want_trace: with how their lookups went, which takes some KiB an event. Raises `InvalidArgument`
+        for an operation that does not exist, and `TooBusy`.
         """
+        if len(self._subscriptions) >= limits.SUBSCRIBERS_MAX:
+            raise TooBusy(f"{limits.SUBSCRIBERS_MAX} subscribe to events already; end one of them")
         unknown = sorted(set(operations) - set(OPERATIONS))
         if unknown:
             raise InvalidArgument(f"no operation is called {unknown[0]!r}; there are {', '.join(OPERATIONS)}")
-        subscription = Subscription(frozenset(operations))
+        subscription = Subscription(frozenset(operations), want_trace=want_trace)
         self._subscriptions.add(subscription)
         try:
             yield subscription
@@ -121,5 +127,8 @@ class Events:
             "operation_ended", operation=event.operation, key=event.key.hex(), outcome=event.outcome,
             took_s=round(event.took_s, 3), peers=len(event.peers),
         )  # fmt: skip
+        if not self._subscriptions:
+            return
+        plain = replace(event, trace=None)
         for subscription in tuple(self._subscriptions):
-            subscription.offer(event)
+            subscription.offer(event if subscription.want_trace else plain)

@@ -224,6 +224,33 @@ def test_a_file_that_cannot_be_written(client: Any, tmp_path: Path) -> None:
     assert client.identify()
 
 
+def test_a_progress_that_fails_ends_the_get(client: Any, tmp_path: Path) -> None:
+    def fail(progress: Progress) -> None:
+        if progress.done_bytes > 500_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        client.get("large/10000000", to=tmp_path / "out", progress=fail)
+    assert os.listdir(tmp_path) == []
+    assert client.identify()
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_a_cancelled_get_leaves_no_part(backend: str, control: str, tmp_path: Path) -> None:
+    async def main() -> None:
+        async with AsyncClient(control) as client:
+            with anyio.CancelScope() as scope:
+                await client.get(
+                    "large/1000000000", to=tmp_path / "out",
+                    progress=lambda progress: scope.cancel() if progress.done_bytes > 500_000 else None,
+                )  # fmt: skip
+            assert scope.cancelled_caught
+            assert os.listdir(tmp_path) == []
+            assert await client.identify()
+
+    anyio.run(main, backend=backend)
+
+
 # --- interruptions -----------------------------------------------------------------------------------
 
 

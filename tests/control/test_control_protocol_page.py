@@ -78,6 +78,7 @@ def test_the_limits_are_those_of_the_code() -> None:
     assert rows["a chunk of a value"].startswith(f"{limits.CONTROL_CHUNK_BYTES_MAX >> 20} MiB")
     assert f"{limits.CONTROL_CHUNK_BYTES >> 10} KiB is a good size" in rows["a chunk of a value"]
     assert rows["events that wait for a subscriber"] == str(limits.EVENTS_WAITING_MAX)
+    assert rows["subscribers"] == str(limits.SUBSCRIBERS_MAX)
     assert limits.CONTROL_TIMEOUT_S_MAX == 24 * 3600
     assert f"{limits.CONTROL_TIMEOUT_S:g} s if it names none" in PAGE
     assert f"ours are at most {limits.CONTROL_CHUNKS_UNANSWERED} ahead" in PAGE

@@ -1,5 +1,7 @@
 """Each operation ends in one event, and nobody who listens holds it up."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 from engine_lab import LINKS
@@ -7,7 +9,7 @@ from engine_lab import LINKS
 from primedht import limits
 from primedht.clock import SystemClock
 from primedht.dht.events import Events, Subscription
-from primedht.errors import InvalidArgument, PeerNotFound, QuorumNotReached, ValueNotFound
+from primedht.errors import InvalidArgument, PeerNotFound, QuorumNotReached, TooBusy, ValueNotFound
 from primedht.events import OPERATIONS, OperationEnded
 from primedht.ids import PeerId
 from primedht.sim.world import SimWorld
@@ -31,7 +33,7 @@ async def test_every_operation_ends_in_one_event(autojump_clock):
         node, *others = world.nodes
         dht = node.dht
         absent = PeerId(bytes.fromhex("122011") + b"x" * 31)
-        with dht.events.subscribe() as events:
+        with dht.events.subscribe(want_trace=True) as events, dht.events.subscribe() as plain:
             put = await dht.put_value(b"key", b"value")
             found = await dht.get_value(b"key")
             async for _ in dht.search_value(b"key"):
@@ -53,6 +55,9 @@ async def test_every_operation_ends_in_one_event(autojump_clock):
                 await dht.put_value(b"few", b"v", min_holders=9)
             await dht.hand_over(budget_s=1)
             ended = taken(events)
+            assert [replace(each, trace=None) for each in ended] == taken(plain), (
+                "who wants no traces gets none"
+            )
         assert [(each.operation, each.key, each.outcome) for each in ended] == [
             ("put", b"key", "ok"),
             ("get", b"key", "ok"),
@@ -119,6 +124,15 @@ async def test_who_takes_events_too_slowly_gets_those_that_waited_and_the_end(mo
         assert slow.lagged
         assert [each.key async for each in slow] == [b"0", b"1", b"2"]
         assert not other.lagged
+
+
+async def test_subscribers_have_a_limit(monkeypatch):
+    monkeypatch.setattr(limits, "SUBSCRIBERS_MAX", 1)
+    hub = Events(SystemClock())
+    with hub.subscribe(), pytest.raises(TooBusy), hub.subscribe():
+        pass
+    with hub.subscribe():
+        pass
 
 
 async def test_a_subscription_may_want_some_operations_only():
