@@ -42,8 +42,9 @@ from primedht.errors import (
     NetworkFileSystem,
     StoreUnavailable,
 )
+from primedht.identity_keys import AnyPrivateKey
 from primedht.keys import PrivateKey
-from primedht.keystore import read_key_file, write_key_file
+from primedht.keystore import read_identity_file, write_key_file
 from primedht.limits import DATA_DIR_FREE_BYTES_MIN, UNIX_SOCKET_PATH_BYTES_MAX
 
 log = structlog.get_logger(__name__)
@@ -86,7 +87,7 @@ class DataDir:
         """Where large blocks are."""
         return self.path / _BLOCKS
 
-    def identity(self) -> PrivateKey:
+    def identity(self) -> AnyPrivateKey:
         """Return the node's key; on first use an Ed25519 key is made and written durably.
 
         Raises `IdentityCorrupt`, `KeyFileExposed`, `DiskFull` or `DataDirUnusable`. An identity that
@@ -94,7 +95,7 @@ class DataDir:
         """
         path = self.path / _IDENTITY
         try:
-            return read_key_file(path)
+            return read_identity_file(path)
         except FileNotFoundError:
             pass
         except MalformedKey as error:

@@ -1,6 +1,7 @@
 """libp2p keys: their wire form, signatures, and the peer ids that follow from them.
 
-This node signs with Ed25519 only; what the other key types sign is verified.
+Records are signed with Ed25519 only; what the other key types sign is verified. `identity_keys` has
+the private keys of the others.
 
 Source: libp2p specs, peer-ids/peer-ids.md ("Keys", "How Keys are Encoded"); go-libp2p core/crypto.
 """
@@ -120,8 +121,7 @@ class PrivateKey:
 
         Raises `MalformedKey`, for key types other than Ed25519 too.
         """
-        wire = keys_pb2.PrivateKey()
-        key_type, data = _parse(wire, serialized)
+        key_type, data = parse_private_message(serialized)
         if key_type is not KeyType.ED25519:
             raise MalformedKey(f"a private key of type {key_type.name}; only Ed25519 keys can sign here")
         seed, public_keys = data[:_ED25519_KEY_BYTES], data[_ED25519_KEY_BYTES:]
@@ -201,6 +201,11 @@ def public_key_of(peer: PeerId) -> PublicKey | None:
     """
     serialized = peer.inline_public_key()
     return None if serialized is None else PublicKey.parse(serialized)
+
+
+def parse_private_message(serialized: bytes) -> tuple[KeyType, bytes]:
+    """Return type and data of libp2p's `PrivateKey` message. Raises `MalformedKey`."""
+    return _parse(keys_pb2.PrivateKey(), serialized)
 
 
 def _parse(wire: keys_pb2.PublicKey | keys_pb2.PrivateKey, serialized: bytes) -> tuple[KeyType, bytes]:

@@ -24,6 +24,7 @@ from primedht.errors import (
     MalformedKey,
     StoreUnavailable,
 )
+from primedht.identity_keys import AnyPrivateKey, parse_identity
 from primedht.keys import PrivateKey
 
 _SUFFIX = ".key"
@@ -99,7 +100,15 @@ class Keystore:
 
 
 def read_key_file(path: Path) -> PrivateKey:
-    """Read a private key.
+    """Read an Ed25519 key, which can sign records. Raises as `read_identity_file`."""
+    key = read_identity_file(path)
+    if not isinstance(key, PrivateKey):
+        raise MalformedKey(f"{path}: a private key of type {key.type.name}; only Ed25519 keys can sign here")
+    return key
+
+
+def read_identity_file(path: Path) -> AnyPrivateKey:
+    """Read a private key of any type that may identify a node.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -114,12 +123,12 @@ def read_key_file(path: Path) -> PrivateKey:
                 raise KeyFileExposed(f"{path} has mode {mode:04o}; run: chmod 600 {path}")
             content = file.read(limits.KEY_FILE_BYTES_MAX)
     try:
-        return PrivateKey.parse(content)
+        return parse_identity(content)
     except MalformedKey as error:
         raise MalformedKey(f"{path}: {error}") from None
 
 
-def write_key_file(path: Path, key: PrivateKey) -> None:
+def write_key_file(path: Path, key: AnyPrivateKey) -> None:
     """Write a private key, mode 0600: after a crash at any moment, `path` has all of it or is absent.
 
     Raises `FileExistsError` (nothing is overwritten), `DiskFull` or `StoreUnavailable`.

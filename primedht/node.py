@@ -43,6 +43,7 @@ from primedht.errors import (
 )
 from primedht.host.host import Host, HostConfig, open_host
 from primedht.host.swarm import ConnectionLimits
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
 from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
@@ -90,7 +91,7 @@ class Node:
     """
 
     def __init__(
-        self, config: Config, dht: Dht, blocks: Blocks, host: Host, identity: PrivateKey,
+        self, config: Config, dht: Dht, blocks: Blocks, host: Host, identity: AnyPrivateKey,
         keystore: Keystore | None, store: KeyValue, backend: str, data_dir: Path | None,
     ) -> None:  # fmt: skip
         self.config = config
@@ -277,7 +278,9 @@ class Node:
             InvalidArgument, KeyNotFound: nothing was sent.
             QuorumNotReached: nobody took it.
         """
-        signer = self._identity if key is None else self._named_key(key)
+        signer = self._signer(self.peer_id) if key is None else self._named_key(key)
+        if signer is None:
+            raise NotPermitted("this node's own key is not Ed25519 and signs no records; name another key")
         return await self._names.publish(
             signer, value, lifetime_s=seconds(lifetime), keep=not once, timeout_s=seconds(timeout)
         )
@@ -496,7 +499,7 @@ class Node:
 
     def _signer(self, owner: PeerId) -> PrivateKey | None:
         if owner == self.peer_id:
-            return self._identity
+            return self._identity if isinstance(self._identity, PrivateKey) else None
         named = {} if self._keystore is None else self._keystore.list()
         return next((private for private in named.values() if private.peer_id == owner), None)
 

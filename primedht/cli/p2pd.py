@@ -170,13 +170,13 @@ def _data_dir(key_file: str | None) -> Iterator[Path]:
     """
     from primedht.datadir import prepare_data_dir
     from primedht.errors import KeyNotFound
-    from primedht.keystore import read_key_file, write_key_file
+    from primedht.keystore import read_identity_file, write_key_file
 
     with tempfile.TemporaryDirectory(prefix="primedht-p2pd-") as name:
         directory = Path(name)
         if key_file is not None:
             try:
-                key = read_key_file(Path(key_file))
+                key = read_identity_file(Path(key_file))
             except FileNotFoundError:
                 raise KeyNotFound(f"{key_file}: no such file; check -id") from None
             prepare_data_dir(directory)
