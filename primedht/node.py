@@ -23,6 +23,7 @@ import structlog
 import trio
 
 from primedht import limits
+from primedht.blocks.bitswap.bitswap import open_bitswap
 from primedht.blocks.blocks import Blocks, open_blocks
 from primedht.cids import multihash_of, parse_cid
 from primedht.clock import StepWatch, SystemClock
@@ -567,6 +568,9 @@ async def open_node(
                 bytes_max=config.quotas.blocks_bytes_max or None,
                 providing=engine,
             )
+        )
+        blocks.exchange = await stack.enter_async_context(
+            open_bitswap(host.connections, host.streams, blocks.store, engine.find_providers)
         )
         path = directory.path if directory is not None else None
         yield Node(config, engine, blocks, host, identity, keystore, storage, backend, path)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from primedht.cids import IDENTITY, RAW, SHA2_256, SHA2_512, Cid
 from primedht.errors import InvalidArgument, Unsupported
 from primedht.limits import BLOCK_BYTES_MAX
+from primedht.wire import varint
 
 Buffer = bytes | bytearray | memoryview
 
@@ -17,11 +18,12 @@ _DIGESTS: dict[int, Callable[[Buffer], bytes]] = {
     SHA2_256: lambda data: hashlib.sha256(data).digest(),
     SHA2_512: lambda data: hashlib.sha512(data).digest(),
 }
+_TRAVELLING_HASHES = (SHA2_256, SHA2_512)  # an identity CID is its own block
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Bytes that are known to match their CID: `make_block` and `verified_block` are the only makers."""
+    """Bytes that are known to match their CID: the functions of this module are the only makers."""
 
     cid: Cid
     data: bytes
@@ -31,6 +33,18 @@ def make_block(data: bytes, codec: int = RAW, *, version: int = 1) -> Block:
     """Return `data` as a block of its sha2-256 CID. Raises `InvalidArgument` if it is too large."""
     _check_size(data)
     return Block(Cid.of(data, codec, version=version), data)
+
+
+def hashed_block(data: bytes, *, version: int, codec: int, hash_code: int, digest_bytes: int) -> Block:
+    """Return `data` as the block of the CID that has these parts and the digest of `data`.
+
+    Raises `InvalidArgument` if there are too many bytes; `Unsupported` for another hash, or a cut one.
+    """
+    _check_size(data)
+    digest = _DIGESTS[hash_code](data) if hash_code in _TRAVELLING_HASHES else b""
+    if not digest or len(digest) != digest_bytes:
+        raise Unsupported(f"a block of hash function {hash_code:#x} with {digest_bytes} bytes")
+    return Block(Cid(version, codec, varint.encode(hash_code) + varint.encode(digest_bytes) + digest), data)
 
 
 def verified_block(cid: Cid, data: bytes) -> Block:

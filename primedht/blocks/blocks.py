@@ -226,6 +226,7 @@ class Blocks:
             "bytes": counts.bytes_used,
             "bytes_max": self.store.bytes_max,
             "referenced_bytes": counts.referenced_bytes,
+            "exchange": None if self.exchange is None else self.exchange.status(),
         }
 
     # --- parts of the above ------------------------------------------------------------------------------

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from primedht.blocks.block import Block
 from primedht.cids import Cid
+from primedht.ids import PeerId
 
 
 class Hold(Protocol):
@@ -58,13 +60,41 @@ class Blockstore(Protocol):
         ...
 
 
+@dataclass(slots=True)
+class PeerShare:
+    """What one peer did for a fetch. rate: measured, in bytes per second. gone: why it was asked no more."""
+
+    peer: PeerId
+    blocks: int = 0
+    bytes: int = 0
+    duplicates: int = 0
+    rate: float | None = None
+    gone: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What a fetch brought: new blocks and their bytes, and which peer sent how much of them."""
+
+    blocks: int
+    bytes: int
+    peers: tuple[PeerShare, ...]
+
+
 class Exchange(Protocol):
     """Gets blocks from peers into the blockstore."""
 
-    async def fetch(self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float) -> None:
+    async def fetch(
+        self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None
+    ) -> Fetched:
         """Return once the block, or all of the DAG below it too, is in the blockstore.
 
-        What is there already is not fetched again. hold: keeps every block that comes.
-        Raises `BlockNotFound` if nobody who was found has a block, and `OperationTimeout`.
+        What is there already is not fetched again. hold: keeps every block that comes. bytes_max: of
+        all that may be fetched. Raises `BlockNotFound` if nobody who was found has a block,
+        `OperationTimeout`, `ValueTooLarge`, and what the store raises.
         """
+        ...
+
+    def status(self) -> dict[str, object]:
+        """Return the state as JSON-able values."""
         ...

@@ -76,6 +76,7 @@ class LocalBlockstore:
         self._holds: set[_Kept] = set()
         self._guard: _Kept | None = None  # what was touched while a collection is under way
         self.on_file_changed: FileListener = lambda file: None
+        self.on_stored: Callable[[list[Cid]], None] = lambda cids: None
 
     @property
     def counts(self) -> Counts:
@@ -190,7 +191,9 @@ class LocalBlockstore:
                     leaf=_is_leaf(block),
                 )
             await self._record(entries, replaced, changes)
-            return [block.cid for multihash, block in fresh.items() if multihash not in replaced]
+            stored = [block.cid for multihash, block in fresh.items() if multihash not in replaced]
+            self.on_stored(stored)
+            return stored
 
     async def reference(
         self, file: ReferencedFile, leaves: Sequence[tuple[Cid, int, int]], *, file_id: bytes, hold: Hold
@@ -219,6 +222,7 @@ class LocalBlockstore:
                     changes[REFERENCE + file_id + multihash] = b""
                 entries[multihash] = entry
             await self._record(entries, replaced, changes)
+            self.on_stored([cid for cid, _, _ in leaves])
 
     async def name_files(self, file_ids: Sequence[bytes], root: Cid) -> None:
         """Let `root` stand for those files from now on: it is what stops being provided if one changes."""

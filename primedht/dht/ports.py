@@ -126,6 +126,63 @@ class Connections(Protocol):
         ...
 
 
+class Stream(Protocol):
+    """One conversation with a peer, in bytes. At most one task receives and one sends.
+
+    `receive`, `send` and `finish` raise `PeerUnreachable` once the stream is reset or its connection is
+    lost, and `ProtocolViolation`.
+    """
+
+    @property
+    def peer(self) -> PeerId: ...
+
+    @property
+    def protocol(self) -> str:
+        """The protocol that was agreed on."""
+        ...
+
+    async def receive(self) -> bytes:
+        """Return what has arrived, at least one byte; b"" once the peer has finished."""
+        ...
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`, as fast as the peer reads."""
+        ...
+
+    async def finish(self) -> None:
+        """Half-close: say that nothing more will be sent."""
+        ...
+
+    async def reset(self) -> None:
+        """End the stream at once in both directions. Never fails."""
+        ...
+
+    async def close(self) -> None:
+        """End our half; the stream is reset if the peer does not end its own soon."""
+        ...
+
+
+class Streams(Protocol):
+    """Streams of any protocol, to and from peers."""
+
+    async def open(self, peer: PeerId, protocols: Sequence[str], *, timeout_s: float) -> Stream:
+        """Open a stream for the first of `protocols` that `peer` takes; dials if need be. Raises as `Rpc`."""
+        ...
+
+    def serve(
+        self,
+        protocol: str,
+        handler: Callable[[Any], Awaitable[None]] | None,
+        *,
+        streams_per_peer_max: int = ...,
+    ) -> None:
+        """Have inbound streams of `protocol` handled by `handler(stream)`; None stops serving it.
+
+        What the handler raises resets the stream; what it leaves open is closed.
+        """
+        ...
+
+
 class Rng(Protocol):
     """Randomness; the simulator seeds it (`random.Random` has these methods)."""
 

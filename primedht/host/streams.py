@@ -77,6 +77,11 @@ class Stream(NetStream):
     def peer(self) -> PeerId:
         return self.connection.peer
 
+    @property
+    def protocol(self) -> str:
+        """The protocol that was agreed on, or is proposed; empty before."""
+        return str(self.protocol_id or "")
+
     def __str__(self) -> str:
         return f"{self.protocol_id or 'new stream'} with {self.connection}"
 

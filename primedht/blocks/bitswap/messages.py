@@ -1,0 +1,141 @@
+"""Bitswap messages as values, and the only place that knows their bytes.
+
+Source: IPFS specs, bitswap protocol ("Bitswap 1.2.0", "Wire Format"). A block travels with the prefix of
+its CID, so that its receiver computes the CID from the bytes: a block cannot claim a name that is not its
+own, and wrong bytes show as a block that nobody asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from primedht import limits
+from primedht.blocks.block import Block, hashed_block, make_block
+from primedht.cids import DAG_PB, Cid
+from primedht.errors import InvalidArgument, ProtocolViolation, Unsupported
+from primedht.pb import bitswap_pb2 as pb
+from primedht.wire import varint
+
+BITSWAP_120 = "/ipfs/bitswap/1.2.0"
+BITSWAP_110 = "/ipfs/bitswap/1.1.0"
+BITSWAP_100 = "/ipfs/bitswap/1.0.0"
+PROTOCOLS = (BITSWAP_120, BITSWAP_110, BITSWAP_100)
+"""Newest first: what is proposed and served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """One entry of a wantlist. have: only whether the block is there is asked. cancel: it is unwanted now."""
+
+    cid: Cid
+    priority: int = 1
+    have: bool = False
+    cancel: bool = False
+    send_dont_have: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BitswapMessage:
+    """full: `wants` are all that the sender wants, not changes to that."""
+
+    wants: Sequence[Want] = ()
+    full: bool = False
+    blocks: Sequence[Block] = ()
+    haves: Sequence[Cid] = ()
+    dont_haves: Sequence[Cid] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.wants or self.full or self.blocks or self.haves or self.dont_haves)
+
+
+def encode(message: BitswapMessage, protocol: str = BITSWAP_120) -> bytes:
+    """Return the message's bytes for a stream of `protocol`.
+
+    Before 1.2.0 there are no presences, and every want is one for the block itself.
+    """
+    is_120 = protocol == BITSWAP_120
+    out = pb.Message()
+    if message.wants or message.full:
+        out.wantlist.full = message.full
+        for want in message.wants:
+            entry = out.wantlist.entries.add(cid=bytes(want.cid), priority=want.priority, cancel=want.cancel)
+            if is_120:
+                entry.want_type = pb.Message.Wantlist.HAVE if want.have else pb.Message.Wantlist.BLOCK
+                entry.send_dont_have = want.send_dont_have
+    for block in message.blocks:
+        if protocol == BITSWAP_100:
+            out.raw_blocks.append(block.data)
+        else:
+            out.blocks.add(prefix=_prefix(block.cid), data=block.data)
+    if is_120:
+        for cid in message.haves:
+            out.presences.add(cid=bytes(cid), type=pb.Message.HAVE)
+        for cid in message.dont_haves:
+            out.presences.add(cid=bytes(cid), type=pb.Message.DONT_HAVE)
+    return out.SerializeToString()
+
+
+def decode(raw: bytes) -> BitswapMessage:
+    """Parse a message; the blocks in it are hashed. Raises `ProtocolViolation`."""
+    try:
+        parsed = pb.Message.FromString(raw)
+    except DecodeError:
+        raise ProtocolViolation("not a bitswap message") from None
+    entries, presences = parsed.wantlist.entries, parsed.presences
+    if len(entries) + len(presences) > limits.BITSWAP_ENTRIES_MAX:
+        raise ProtocolViolation(f"a bitswap message of over {limits.BITSWAP_ENTRIES_MAX} entries")
+    try:
+        blocks = [make_block(data, DAG_PB, version=0) for data in parsed.raw_blocks]
+        blocks += [_block(each.prefix, each.data) for each in parsed.blocks]
+        return BitswapMessage(
+            wants=[
+                Want(
+                    _cid(entry.cid),
+                    entry.priority,
+                    entry.want_type == pb.Message.Wantlist.HAVE,
+                    entry.cancel,
+                    entry.send_dont_have,
+                )
+                for entry in entries
+            ],
+            full=parsed.wantlist.full,
+            blocks=blocks,
+            haves=[_cid(each.cid) for each in presences if each.type == pb.Message.HAVE],
+            dont_haves=[_cid(each.cid) for each in presences if each.type == pb.Message.DONT_HAVE],
+        )
+    except (InvalidArgument, Unsupported) as error:
+        raise ProtocolViolation(f"a bitswap message with {error}") from None
+
+
+def _cid(raw: bytes) -> Cid:
+    if len(raw) > limits.BITSWAP_CID_BYTES_MAX:
+        raise ProtocolViolation(f"a CID of {len(raw)} bytes in a bitswap message")
+    return Cid.from_bytes(raw)
+
+
+def _prefix(cid: Cid) -> bytes:
+    """Return version, codec, hash function and digest length, each as a varint."""
+    return b"".join(map(varint.encode, (cid.version, cid.codec, cid.hash_code, len(cid.digest))))
+
+
+def _block(prefix: bytes, data: bytes) -> Block:
+    version, codec, hash_code, digest_bytes = _prefix_fields(prefix)
+    if version == 0:
+        return make_block(data, DAG_PB, version=0)
+    return hashed_block(data, version=version, codec=codec, hash_code=hash_code, digest_bytes=digest_bytes)
+
+
+def _prefix_fields(prefix: bytes) -> tuple[int, ...]:
+    fields, offset = [], 0
+    for _ in range(4):
+        read = varint.decode(prefix, offset)
+        if read is None:
+            raise ProtocolViolation(f"a block's prefix is {prefix[:16].hex()}")
+        value, offset = read
+        fields.append(value)
+    if fields[0] > 1:
+        raise ProtocolViolation(f"a block of CID version {fields[0]}")
+    return tuple(fields)

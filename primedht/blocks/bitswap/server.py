@@ -1,0 +1,167 @@
+"""Answering what peers want: blocks, presences, and blocks that come only later.
+
+Peers take turns: each has one message under way at a time, and all wait for a place in the order in which
+they asked for it. A want for what is not here is remembered, up to a limit,
+and answered when the block comes.
+
+Source: IPFS specs, bitswap protocol, "Bitswap 1.2.0: Interaction Pattern"; boxo, decision engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from heapq import nlargest
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.blocks.bitswap.messages import BitswapMessage, Want
+from primedht.blocks.block import Block
+from primedht.blocks.blockstore import Blockstore
+from primedht.cids import CODEC_NAMES, Cid
+from primedht.errors import LocalError
+from primedht.ids import PeerId
+
+log = structlog.get_logger(__name__)
+
+_WANTS_AT_ONCE = 64
+
+
+@dataclass(slots=True)
+class Ledger:
+    """What one peer wants and what went between us, in bytes of blocks.
+
+    wants: by binary CID. fresh: those of them that are not answered yet.
+    """
+
+    wants: dict[bytes, Want] = field(default_factory=dict)
+    fresh: dict[bytes, Want] = field(default_factory=dict)
+    sent_bytes: int = 0
+    received_bytes: int = 0
+
+    def update(self, message: BitswapMessage) -> None:
+        """Take over a wantlist or changes to it. Of too many wants the least pressing are not taken."""
+        if message.full:
+            self.wants.clear()
+            self.fresh.clear()
+        for want in message.wants:
+            key = bytes(want.cid)
+            if want.cancel:
+                self.wants.pop(key, None)
+                self.fresh.pop(key, None)
+                continue
+            known = self.wants.get(key)
+            if known is not None and want.have and not known.have:
+                continue  # it wants the block already, which is more
+            if known is None and len(self.wants) >= limits.BITSWAP_WANTS_PER_PEER_MAX:
+                continue
+            self.wants[key] = self.fresh[key] = want
+
+    def take_fresh(self, count: int) -> list[Want]:
+        """Take the most pressing wants that are not answered yet."""
+        taken = nlargest(count, self.fresh.values(), key=lambda want: want.priority)
+        for want in taken:
+            del self.fresh[bytes(want.cid)]
+        return taken
+
+    def put_back(self, wants: Iterable[Want]) -> None:
+        """Answer these later after all, unless they changed meanwhile."""
+        for want in wants:
+            if self.wants.get(bytes(want.cid)) is want:
+                self.fresh[bytes(want.cid)] = want
+
+    def done(self, want: Want) -> None:
+        """The want is answered with a block, and forgotten unless it changed meanwhile."""
+        if self.wants.get(bytes(want.cid)) is want:
+            del self.wants[bytes(want.cid)]
+
+
+class BitswapServer:
+    """Answers wants out of a blockstore.
+
+    wake: called with a peer for whom there is something to send; `filled` then makes it.
+    """
+
+    def __init__(self, store: Blockstore, wake: Callable[[PeerId], None]) -> None:
+        self._store = store
+        self._wake = wake
+        self._places = trio.Semaphore(limits.BITSWAP_ANSWERS_AT_ONCE)
+        self.ledgers: dict[PeerId, Ledger] = {}
+
+    def on_message(self, peer: PeerId, message: BitswapMessage) -> None:
+        """A peer changed its wantlist."""
+        ledger = self.ledgers.get(peer)
+        if ledger is None:
+            if not message.wants and not message.full:
+                return
+            self._make_room()
+            ledger = self.ledgers[peer] = Ledger()
+        ledger.update(message)
+        if ledger.fresh:
+            self._wake(peer)
+
+    def on_stored(self, cids: Iterable[Cid]) -> None:
+        """Blocks came: those who have been waiting get them."""
+        keys = {key for cid in cids for key in _names_of(cid)} if self.ledgers else set()
+        for peer, ledger in self.ledgers.items():
+            found = {key: ledger.wants[key] for key in keys & ledger.wants.keys()}
+            if found:
+                ledger.fresh.update(found)
+                self._wake(peer)
+
+    def forget(self, peer: PeerId) -> None:
+        """A peer is gone, and with it its wants."""
+        self.ledgers.pop(peer, None)
+
+    @asynccontextmanager
+    async def filled(self, peer: PeerId) -> AsyncIterator[BitswapMessage]:
+        """Make the next message to `peer`, an empty one when there is none, and hold its place."""
+        async with self._places:
+            yield await self._answer(self.ledgers.get(peer))
+
+    async def _answer(self, ledger: Ledger | None) -> BitswapMessage:
+        if ledger is None:
+            return BitswapMessage()
+        blocks: list[Block] = []
+        haves: list[Cid] = []
+        dont_haves: list[Cid] = []
+        size_bytes = 0
+        wants = ledger.take_fresh(_WANTS_AT_ONCE)
+        for index, want in enumerate(wants):
+            if size_bytes >= limits.BITSWAP_ANSWER_BYTES:
+                ledger.put_back(wants[index:])
+                break
+            stored_bytes = await self._store.size(want.cid)
+            if want.have and (stored_bytes or 0) > limits.BITSWAP_HAVE_REPLACED_BYTES_MAX:
+                haves.append(want.cid)
+                ledger.done(want)
+                continue
+            block = None if stored_bytes is None else await self._read(want.cid)
+            if block is not None:
+                blocks.append(block)
+                size_bytes += len(block.data)
+                ledger.sent_bytes += len(block.data)
+                ledger.done(want)
+            elif want.send_dont_have:
+                dont_haves.append(want.cid)
+        return BitswapMessage(blocks=blocks, haves=haves, dont_haves=dont_haves)
+
+    async def _read(self, cid: Cid) -> Block | None:
+        try:
+            return Block(cid, await self._store.get(cid))
+        except LocalError as error:  # damaged, or a piece of a file that changed
+            log.info("block_not_served", cid=str(cid), code=error.code)
+            return None
+
+    def _make_room(self) -> None:
+        """Forget the peer that wants least, when there are too many."""
+        if len(self.ledgers) >= limits.BITSWAP_PEERS_MAX:
+            del self.ledgers[min(self.ledgers, key=lambda peer: len(self.ledgers[peer].wants))]
+
+
+def _names_of(cid: Cid) -> set[bytes]:
+    """Return the CIDs under which a block that came may be wanted: all name the same bytes."""
+    return {cid.multihash, *(bytes(Cid(1, codec, cid.multihash)) for codec in (cid.codec, *CODEC_NAMES))}

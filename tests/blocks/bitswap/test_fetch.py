@@ -1,0 +1,293 @@
+"""Fetching and serving over links of given rates, in virtual time."""
+
+from __future__ import annotations
+
+import io
+import random
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import trio
+from fake_swarm import FakeSwarm, Member
+from stores import open_store
+
+from primedht.blocks.bitswap.bitswap import Bitswap, open_bitswap
+from primedht.blocks.bitswap.messages import BITSWAP_120, BitswapMessage, Want, decode, encode
+from primedht.blocks.block import Block, make_block
+from primedht.blocks.blockstore import Fetched
+from primedht.blocks.importer import import_file
+from primedht.blocks.pins import walk
+from primedht.blocks.profiles import PROFILES
+from primedht.blocks.store import LocalBlockstore
+from primedht.cids import Cid
+from primedht.errors import BlockNotFound, OperationTimeout, PeerUnreachable, ValueTooLarge
+from primedht.wire.frames import FrameReader, encode_frame
+
+# Blocks that are kept inside the store: a thread has no place in virtual time.
+SMALL = replace(PROFILES["unixfs-v1-2025"], name="small", chunk_bytes=16_000, links_max=100)
+
+
+class Party:
+    """One member with a store and, unless it is to be played by the test, bitswap."""
+
+    def __init__(self, member: Member, store: LocalBlockstore) -> None:
+        self.member = member
+        self.store = store
+        self.bitswap: Bitswap = None  # type: ignore[assignment]
+
+    async def add(self, data: bytes) -> Cid:
+        importing = import_file(io.BytesIO(data), SMALL)
+        while True:
+            try:
+                await self.store.put([next(importing).block])
+            except StopIteration as end:
+                return end.value.cid
+
+    async def fetch(self, root: Cid, **options: Any) -> Fetched:
+        with self.store.hold() as hold:
+            options = {"recursive": True, "timeout_s": 600.0, **options}
+            return await self.bitswap.fetch(root, hold=hold, **options)
+
+    async def has_all(self, root: Cid) -> bool:
+        async for cid in walk(self.store, root):
+            assert await self.store.has(cid)
+        return True
+
+
+@asynccontextmanager
+async def open_swarm() -> AsyncIterator[tuple[FakeSwarm, Callable[..., Any]]]:
+    """Yield the swarm and `open_party(lies=False, **link)`."""
+    async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
+        swarm = FakeSwarm(nursery)
+
+        async def open_party(**link: float) -> Party:
+            store, _ = await stack.enter_async_context(open_store())
+            party = Party(swarm.add(**link), store)
+            party.bitswap = await stack.enter_async_context(
+                open_bitswap(party.member, party.member, store, swarm.find_providers)  # type: ignore[arg-type]
+            )
+            return party
+
+        yield swarm, open_party
+        nursery.cancel_scope.cancel()
+
+
+def noise(size: int) -> bytes:
+    return random.Random(size).randbytes(size)
+
+
+async def test_a_dag_comes_from_its_provider(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(), await open_party()
+        root = await holder.add(noise(1_000_000))
+        swarm.providers = [holder.member.peer_id]
+        fetched = await reader.fetch(root)
+        assert await reader.has_all(root)
+        assert fetched.blocks == 64
+        assert [share.peer for share in fetched.peers] == [holder.member.peer_id]
+        again = await reader.fetch(root)
+        assert again.blocks == 0, "what is there is not fetched again"
+
+
+async def test_a_connected_peer_that_nobody_announced_is_found_by_asking(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_swarm() as (_, open_party):
+        holder, reader, bystander = await open_party(), await open_party(), await open_party()
+        root = await holder.add(noise(100_000))
+        for party in (holder, bystander):
+            await reader.member.connect(party.member.peer_id, timeout_s=1)
+        fetched = await reader.fetch(root)
+        assert await reader.has_all(root)
+        assert all(share.peer == holder.member.peer_id for share in fetched.peers if share.blocks)
+
+
+async def test_three_unequal_providers_one_lying_one_killed(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Links of 20, 20, 20 and 2 MB/s: the liar is named, and the rest is used to four fifths."""
+    data = noise(48_000_000)
+    async with open_swarm() as (swarm, open_party):
+        reader = await open_party()
+        fast = await open_party(bytes_per_s=20e6)
+        doomed = await open_party(bytes_per_s=20e6)
+        slow = await open_party(bytes_per_s=2e6)
+        liar = await open_party(bytes_per_s=20e6)
+        for party in (fast, doomed, slow, liar):
+            root = await party.add(data)
+            swarm.providers.append(party.member.peer_id)
+        true_get = liar.store.get
+
+        async def wrong(cid: Cid) -> bytes:
+            return (await true_get(cid))[:-1] + b"!"
+
+        monkeypatch.setattr(liar.store, "get", wrong)
+
+        async def kill_later() -> None:
+            await trio.sleep(killed_s)
+            await doomed.member.kill()
+
+        killed_s = 0.4 * len(data) / 42e6  # until when there are 42 MB/s
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(kill_later)
+            fetched = await reader.fetch(root)
+        took_s = trio.current_time() - started
+        assert await reader.has_all(root)
+        gone = {share.peer: share.gone for share in fetched.peers if share.gone}
+        assert "other bytes" in gone[liar.member.peer_id]
+        assert gone[doomed.member.peer_id] == "disconnected"
+        ideal_s = killed_s + (len(data) - killed_s * 42e6) / 22e6
+        assert took_s < ideal_s / 0.8, (took_s, ideal_s)
+        assert sum(share.bytes for share in fetched.peers) < 1.02 * fetched.bytes
+
+
+async def test_a_fetch_that_was_cut_off_goes_on_where_it_was(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    data = noise(8_000_000)
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(bytes_per_s=1e6), await open_party()
+        root = await holder.add(data)
+        swarm.providers = [holder.member.peer_id]
+        with pytest.raises(OperationTimeout):
+            await reader.fetch(root, timeout_s=5)
+        before = holder.member.sent_bytes
+        assert 3_000_000 < before < 6_000_000
+        await reader.fetch(root)
+        assert await reader.has_all(root)
+        assert holder.member.sent_bytes < 1.02 * len(data)
+
+
+async def test_what_nobody_has_is_not_found(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(), await open_party()
+        swarm.providers = [holder.member.peer_id]
+        with pytest.raises(BlockNotFound):
+            await reader.fetch(Cid.of(b"nowhere"))
+
+
+async def test_a_dag_beyond_its_announced_size_is_given_up(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(), await open_party()
+        root = await holder.add(noise(1_000_000))
+        swarm.providers = [holder.member.peer_id]
+        with pytest.raises(ValueTooLarge):
+            await reader.fetch(root, bytes_max=300_000)
+
+
+async def test_a_silent_provider_costs_patience_and_no_more(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(), await open_party()
+        silent = swarm.add()
+
+        async def say_nothing(stream: Any) -> None:
+            await trio.sleep_forever()
+
+        silent.serve(BITSWAP_120, say_nothing)
+        root = await holder.add(noise(2_000_000))
+        swarm.providers = [silent.peer_id, holder.member.peer_id]
+        started = trio.current_time()
+        await reader.fetch(root)
+        assert await reader.has_all(root)
+        assert trio.current_time() - started < 30
+
+
+class Played:
+    """A peer that the test plays by hand."""
+
+    def __init__(self, member: Member) -> None:
+        self.member = member
+        self._got, self._messages = trio.open_memory_channel[BitswapMessage](100)
+        member.serve(BITSWAP_120, self._serve)
+
+    async def _serve(self, stream: Any) -> None:
+        reader = FrameReader(4 << 20)
+        while data := await stream.receive():
+            reader.feed(data)
+            while (frame := reader.next_frame()) is not None:
+                await self._got.send(decode(frame))
+
+    async def send(self, party: Party, message: BitswapMessage) -> None:
+        stream = await self.member.open(party.member.peer_id, [BITSWAP_120], timeout_s=1)
+        await stream.send(encode_frame(encode(message)))
+
+    async def next(self) -> BitswapMessage:
+        with trio.fail_after(50):
+            return await self._messages.receive()
+
+    async def nothing(self) -> bool:
+        with trio.move_on_after(30):
+            await self._messages.receive()
+            return False
+        return True
+
+
+LARGE, TINY = make_block(bytes(5000)), make_block(b"tiny")
+
+
+@asynccontextmanager
+async def open_served(*blocks: Block) -> AsyncIterator[tuple[Party, Played]]:
+    async with open_swarm() as (swarm, open_party):
+        party = await open_party()
+        await party.store.put(blocks)
+        yield party, Played(swarm.add())
+
+
+async def test_wants_are_answered_as_the_specification_says(autojump_clock: trio.testing.MockClock) -> None:
+    absent = Cid.of(b"absent")
+    async with open_served(LARGE, TINY) as (party, peer):
+        await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid, have=True)]))
+        assert await peer.next() == BitswapMessage([], False, [], [LARGE.cid], [])
+        await peer.send(party, BitswapMessage(wants=[Want(TINY.cid, have=True)]))
+        assert (await peer.next()).blocks == [TINY], "a small block goes at once"
+        await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid)]))
+        assert (await peer.next()).blocks == [LARGE]
+        await peer.send(party, BitswapMessage(wants=[Want(absent)]))
+        assert (await peer.next()).dont_haves == [absent]
+
+
+async def test_a_want_is_remembered_until_the_block_comes_or_is_cancelled(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async with open_served() as (party, peer):
+        wants = [Want(block.cid, send_dont_have=False) for block in (LARGE, TINY)]
+        await peer.send(party, BitswapMessage(wants=wants))
+        assert await peer.nothing()
+        await peer.send(party, BitswapMessage(wants=[Want(TINY.cid, cancel=True)]))
+        await trio.sleep(1)
+        await party.store.put([LARGE, TINY])
+        assert (await peer.next()).blocks == [LARGE]
+        assert await peer.nothing()
+
+
+async def test_a_full_wantlist_replaces_the_one_before(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_served() as (party, peer):
+        await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid, send_dont_have=False)]))
+        await peer.send(party, BitswapMessage(wants=[Want(TINY.cid, send_dont_have=False)], full=True))
+        await trio.sleep(1)
+        await party.store.put([LARGE, TINY])
+        assert (await peer.next()).blocks == [TINY]
+
+
+async def test_a_block_that_nobody_asked_for_bans_its_sender(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_served(LARGE) as (party, peer):
+        await peer.send(party, BitswapMessage(blocks=[TINY]))
+        await trio.sleep(1)
+        assert not await party.store.has(TINY.cid)
+        with pytest.raises(PeerUnreachable):
+            await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid)]))
+        assert party.bitswap.status()["banned"] == 1
+
+
+async def test_a_wantlist_without_end_is_cut(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_served() as (party, peer):
+        for start in range(0, 5000, 1000):
+            wants = [Want(Cid.of(str(start + n).encode()), send_dont_have=False) for n in range(1000)]
+            await peer.send(party, BitswapMessage(wants=wants))
+        await trio.sleep(1)
+        (ledger,) = party.bitswap._server.ledgers.values()
+        assert len(ledger.wants) == 1024
