@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import shutil
 import subprocess
 from base64 import b64decode
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import shell_commands, snippets
 from processes import clean_environment, wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,48 @@ def test_a_value_put_on_one_node_is_read_from_another(cluster: Cluster) -> None:
     assert cluster.get(3, "greeting") == "hello"
     absent = cluster.on(2, "primedht", "get", "nobody-wrote-this", check=False)
     assert absent.returncode == NOT_FOUND, absent.stderr
+
+
+def test_what_readme_tells_to_type(cluster: Cluster) -> None:
+    """The lines under "With Docker", on this cluster, whose name they do not say."""
+    block = next(each for each in snippets("README.md", "sh") if "docker compose" in each.text)
+    said = {}
+    for command in shell_commands(block.text):
+        done = subprocess.run(
+            shlex.split(command),
+            cwd=ROOT, env=clean_environment(COMPOSE_PROJECT_NAME=cluster.project), capture_output=True,
+            text=True, stdin=subprocess.DEVNULL, timeout=200, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        said[command] = done.stdout
+    gets = [output for command, output in said.items() if " get greeting" in command]
+    assert gets == ["hello", "hello"]
+    cluster.written["greeting"] = "hello"
+
+
+def test_the_image_runs_alone_as_readme_tells(cluster: Cluster) -> None:
+    """Built by compose already: `docker run` is tried, on no port of this machine and in a name of ours."""
+    block = next(each for each in snippets("README.md", "sh") if "docker build" in each.text)
+    build, run = shell_commands(block.text)
+    assert shlex.split(build) == ["docker", "build", "-t", "primedht", "."]
+    name = f"{cluster.project}-alone"
+    words = shlex.split(
+        run.replace("-p 4101:4101", f"--name {name}").replace("primedht:/var", f"{name}:/var")
+    )
+    try:
+        cluster.docker(*words[1:])
+        wait_until(
+            lambda: cluster.docker("exec", name, "primedht", "id", check=False).returncode == 0,
+            what="the node answers",
+        )
+        shown = json.loads(cluster.docker("exec", name, "primedht", "status", "--json").stdout)
+        assert shown["network"]["protocol"] == "/my-cluster/kad/1.0.0"
+        assert shown["addrs"] == [f"/ip4/192.0.2.7/tcp/4101/p2p/{shown['peer_id']}"]
+        findings = json.loads(cluster.docker("exec", name, "primedht", "doctor", "--json").stdout)
+        assert findings["worst"] != "error"
+    finally:
+        cluster.docker("rm", "--force", name, check=False)
+        cluster.docker("volume", "rm", "--force", name, check=False)
 
 
 def test_nodes_have_identities_of_their_own_and_no_more_rights_than_they_need(cluster: Cluster) -> None:
