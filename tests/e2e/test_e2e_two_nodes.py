@@ -62,7 +62,7 @@ def test_providers_and_peers(pair: tuple[Daemon, Daemon]) -> None:
     assert a.call_json("closest-peers", "any")[0]["peer"] in (a.peer_id, b.peer_id)
     status = b.call_json("status")
     assert (status["peer_id"], status["routing_table"]["peers"]) == (b.peer_id, 1)
-    assert "1 peer" in b.call("status").stdout.decode()
+    assert "1 in the routing table" in b.call("status").stdout.decode()
 
 
 def test_the_ready_line_and_the_socket(pair: tuple[Daemon, Daemon]) -> None:
