@@ -76,6 +76,9 @@ class SimAddressBook:
         return [_info(peer, found) for peer in peers if (found := self.addrs(peer))]
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
+        known = self._known.get(peer)
+        if known is not None and len(known) == len(addrs) == 1 and known[0] == (addrs[0], math.inf):
+            return  # thousands a second, where tables are pre-filled
         expires = trio.current_time() + ttl_s
         merged = dict(self._known.get(peer, ()))
         for addr in addrs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 import trio
 
@@ -10,6 +11,7 @@ from primedht import limits
 from primedht.kad.messages import MessageType
 from primedht.sim.census import Census
 from primedht.sim.checkers import CheckFailed, check_tables, check_tasks
+from primedht.sim.clock import true_unix_now
 from primedht.sim.run import Run
 from primedht.sim.workload import Workload
 from primedht.sim.world import SimWorld
@@ -36,8 +38,9 @@ class RepairAudit:
     overspent: int = 0
     _sent: dict[int, int] = field(default_factory=dict)
 
-    async def serve(self) -> None:
+    async def serve(self) -> NoReturn:
         """Only cancellation ends it."""
+        self._count_spending()
         while True:
             await trio.sleep(self.every_s)
             await self.look()
@@ -47,6 +50,9 @@ class RepairAudit:
         missing, lost = await missing_copies(self.world, self.work)
         self.missing.append(missing)
         self.lost_keys.append(lost)
+        self._count_spending()
+
+    def _count_spending(self) -> None:
         for node in self.world.nodes:
             traffic = self.world.network.traffic_of[node.peer]
             sent = traffic.sent_bytes[MessageType.PUT_VALUE]
@@ -61,8 +67,9 @@ async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, int]:
     census = Census(world.serving())
     missing = lost = 0
     for key in work.ledger.keys:
-        newest = work.ledger.newest(key).value
-        if newest is None:
+        written = work.ledger.newest(key)
+        newest = written.value
+        if newest is None or written.expires_unix_s <= true_unix_now():
             continue
         have = 0
         wanted = census.closest(key, world.config.replication_factor)

@@ -49,12 +49,14 @@ class Received(NamedTuple):
 
 
 class SimPeer:
-    """A host whose requests go to a script. `received` holds them all."""
+    """A host whose requests go to a script. `received` holds them all, unless `keeps_requests` is off."""
 
     def __init__(self, keys: KeyPair, host: SimHost, script: RequestHandler) -> None:
         self.keys = keys
         self.host = host
         self.script = script
+        self.serves = True
+        self.keeps_requests = True
         self.received: list[Received] = []
 
     @property
@@ -68,6 +70,7 @@ class SimPeer:
 
     async def start(self, *, serves: bool = True) -> None:
         """List the kad protocol in identify, or (a client) do not."""
+        self.serves = serves
         await self.host.serve_kad(self._handle if serves else None)
 
     def received_of(self, message_type: MessageType) -> list[Received]:
@@ -87,7 +90,8 @@ class SimPeer:
         await self.host.notify(peer, message, timeout_s=timeout_s)
 
     async def _handle(self, requester: Requester, message: Message) -> Message | None:
-        self.received.append(Received(trio.current_time(), requester, message))
+        if self.keeps_requests:
+            self.received.append(Received(trio.current_time(), requester, message))
         return await self.script(requester, message)
 
 

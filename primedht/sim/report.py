@@ -48,7 +48,7 @@ class Result:
 
     @property
     def hops_mean(self) -> float:
-        """Of lookups, or of reads where a scenario has no lookups of its own."""
+        """Of lookups; of reads or searches for providers where a scenario has no lookups of its own."""
         return self._walks().hops_mean
 
     @property
@@ -57,7 +57,8 @@ class Result:
         return self._walks().messages_mean
 
     def _walks(self) -> Summary:
-        return self.measures.summary("lookup" if self.measures.samples.get("lookup") else "get")
+        kinds = [kind for kind in ("lookup", "get", "find_providers") if self.measures.samples.get(kind)]
+        return self.measures.summary(kinds[0] if kinds else "lookup")
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data; the fields are stable, some may be added."""

@@ -169,12 +169,16 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
             node.dht.routing_table.update(info.id, seen_at, ips=ips, answered=True)
 
     def prefill_all(self) -> None:
-        """Fill every running node's table: up to k random serving nodes per common prefix length."""
-        ranked = sorted(self.serving(), key=lambda node: node.key)
-        keys = [node.key for node in ranked]
+        """Fill every running node's table: up to k random serving peers per common prefix length."""
+        serving = [
+            *(node.info for node in self.serving()),
+            *(peer.info for peer in self.peers if peer.serves),
+        ]
+        ranked = sorted((key_of(info.id), info) for info in serving)
+        keys = [key for key, _ in ranked]
         for node in self.nodes:
             if node.running:
-                self.prefill(node, [ranked[at].info for at in self._picks(node, keys)])
+                self.prefill(node, [ranked[at][1] for at in self._picks(node, keys)])
                 node.dht.assume_joined()
 
     # --- looking at it ----------------------------------------------------------------------------------

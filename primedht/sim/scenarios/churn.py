@@ -24,7 +24,7 @@ _UPDATED_SHARE = 0.1  # of reads that are preceded by a write
 async def run(run: Run) -> None:
     """See the module."""
     stay = max(1, int(_STAYING_SHARE * run.nodes))
-    async with run.world() as world:
+    async with run.world(config=run.config(repair_bytes_per_s=int(run["repair_bytes_per_s"]))) as world:
         work = Workload(world, run.measures, run.rng)
         values = max(50, int(run["values"] * run.nodes))
         multihashes = [b"\x12\x20" + run.rng.randbytes(32) for _ in range(stay)]
@@ -42,7 +42,7 @@ async def run(run: Run) -> None:
         churn = Churn(
             Sessions(run["median"], run["shape"]), Sessions(run["down"], 1.0), keep_share=run["keep"]
         )
-        audit = RepairAudit(world, work)
+        audit = RepairAudit(world, work, every_s=min(60.0, run.duration_s / 4))
         began = trio.current_time()
         reads = max(int(run["reads"]), run.nodes)
         found = 0
@@ -89,5 +89,13 @@ SCENARIO = Scenario(
     "nodes come and go all the time",
     1800.0,
     run,
-    {"median": 3600, "shape": 1, "down": 600, "keep": 0, "values": 0.5, "success_min": 0.95},
+    {
+        "median": 3600,
+        "shape": 1,
+        "down": 600,
+        "keep": 0,
+        "values": 0.5,
+        "success_min": 0.95,
+        "repair_bytes_per_s": 256 << 10,
+    },
 )

@@ -1,0 +1,111 @@
+"""Each oracle catches an engine that was broken on purpose."""
+
+import logging
+from contextlib import suppress
+
+import pytest
+import structlog
+import trio
+
+from primedht.dht import values
+from primedht.dht.dht import Dht
+from primedht.dht.lookup import LookupResult, Lookups
+from primedht.dht.repair import Repair
+from primedht.dht.value_store import ValueStore
+from primedht.errors import PrimeDhtError
+from primedht.records import lifetimes
+from primedht.records.record import compare
+from primedht.sim.run import run_scenario
+from primedht.sim.scenarios import SCENARIOS
+
+NODES = 24
+
+
+@pytest.fixture(autouse=True)
+def _quiet():
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.reset_defaults()
+
+
+def run(name, *, duration_s=30.0, **parameters):
+    return run_scenario(
+        SCENARIOS[name], nodes=NODES, seed=3, duration_s=duration_s, parameters={"reads": 100, **parameters}
+    )
+
+
+def failures(name, **parameters):
+    return "; ".join(run(name, **parameters).failures)
+
+
+def test_nothing_is_caught_where_nothing_is_broken():
+    assert failures("static", values=0.5) == ""
+    assert failures("partition") == ""
+
+
+def test_lookups_that_leave_out_the_closest_peer(monkeypatch):
+    whole = Lookups.closest_peers
+
+    async def without_the_closest(self, *args, **options):
+        result = await whole(self, *args, **options)
+        return LookupResult(result.closest[1:], result.trace)
+
+    monkeypatch.setattr(Lookups, "closest_peers", without_the_closest)
+    assert "lookups found" in failures("static", lookups=1)
+
+
+def test_acknowledged_values_that_are_not_stored(monkeypatch):
+    async def forget(self, stored, better, **options):
+        await trio.lowlevel.checkpoint()
+        return True
+
+    monkeypatch.setattr(ValueStore, "put_if_better", forget)
+    found = run("static", lookups=0)
+    assert found.measures.bad_reads["missing"] > 50
+    assert any("reads failed" in failure for failure in found.failures)
+
+
+def test_lower_sequences_that_win(monkeypatch):
+    """Deleted values come back by it, too."""
+    monkeypatch.setattr(values, "compare", lambda a, b: -compare(a, b))
+    assert "stale" in failures("partition", converge_limit=40)
+
+
+def test_lives_that_every_copy_lengthens(monkeypatch):
+    left = lifetimes.ttl_left_s
+
+    monkeypatch.setattr(lifetimes, "ttl_left_s", lambda expires, now: left(expires, now) + 1000)
+    assert "too long" in failures("static", lookups=0)
+
+
+def test_tasks_that_pile_up(monkeypatch):
+    read = Dht.get_value
+
+    async def leak(self, *args, **options):
+        for _ in range(100):
+            self._nursery.start_soon(trio.sleep_forever)
+        return await read(self, *args, **options)
+
+    monkeypatch.setattr(Dht, "get_value", leak)
+    assert "tasks live" in failures("static", lookups=0)
+
+
+def test_repair_that_never_comes(monkeypatch):
+    async def never(self):
+        await trio.sleep_forever()
+
+    monkeypatch.setattr(Repair, "serve", never)
+    assert "copies still miss" in failures("partition", converge_limit=60)
+
+
+def test_repair_that_ignores_its_budget(monkeypatch):
+    async def send_on(self, key):
+        stored = await self._values.store.get(key)
+        for peer in self._peers.table.peers()[:3]:
+            for _ in range(10):
+                with suppress(PrimeDhtError):
+                    await self._values.send(peer, stored)
+
+    monkeypatch.setattr(Repair, "_repair", send_on)
+    found = failures("churn", duration_s=12.0, median=30, down=5, repair_bytes_per_s=200, values=1)
+    assert "went over its budget" in found
