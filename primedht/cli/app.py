@@ -35,6 +35,15 @@ COMMANDS = {
     "delete": Entry("values", "Values", "Delete a value everywhere, and stop keeping it alive."),
     "put-many": Entry("batches", "Values", "Store many values, one JSON object a line."),
     "get-many": Entry("batches", "Values", "Get many values, one key a line."),
+    "add": Entry("content", "Content", "Keep a file or a directory as blocks, and announce it."),
+    "cat": Entry("content", "Content", "Print a file's bytes, as they are."),
+    "fetch": Entry("content", "Content", "Write a file or a directory to disk, whole or not at all."),
+    "ls": Entry("content", "Content", "List a directory, or what is pinned."),
+    "pin": Entry("content", "Content", "Keep content, fetching what is missing, and announce it."),
+    "unpin": Entry("content", "Content", "Keep content no longer; gc removes what nothing else needs."),
+    "gc": Entry("content", "Content", "Remove the blocks that no pin needs."),
+    "stat": Entry("content", "Content", "Show how much of some content is here, and what keeps it."),
+    "block": Entry("block", "Content", "Single blocks."),
     "provide": Entry("providers", "Content", "Announce that this node has the content."),
     "stop-providing": Entry("providers", "Content", "Announce the content no longer."),
     "find-providers": Entry("providers", "Content", "Print peers that have the content."),
@@ -46,7 +55,7 @@ COMMANDS = {
     "connect": Entry("peers", "Peers", "Connect to a peer."),
     "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-GROUPS = ("config", "key", "name", "trace")
+GROUPS = ("block", "config", "key", "name", "trace")
 """Those that have commands of their own."""
 
 

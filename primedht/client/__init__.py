@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+from primedht.client._blocks import Collected, Content, DagStat, DirectoryEntry, Pin
 from primedht.client._ops import DrainResult, Identity, ItemResult, PeerAddrs, PutItem
 from primedht.client._transfer import Progress
 from primedht.client.sync import Client
@@ -12,10 +13,15 @@ if TYPE_CHECKING:
 __all__ = [
     "AsyncClient",
     "Client",
+    "Collected",
+    "Content",
+    "DagStat",
+    "DirectoryEntry",
     "DrainResult",
     "Identity",
     "ItemResult",
     "PeerAddrs",
+    "Pin",
     "Progress",
     "PutItem",
 ]

@@ -9,14 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, suppress
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import anyio
 from anyio import to_thread
-from anyio.abc import ByteStream
+from anyio.abc import ByteStream, UNIXSocketStream
 
-from primedht.client import _ops
-from primedht.client._call import Call, Duration
+from primedht.blocks.profiles import DEFAULT_NAME as DEFAULT_PROFILE
+from primedht.client import _blocks, _ops
+from primedht.client._blocks import AnyCid, Content, ContentEntry, OnAdded
+from primedht.client._call import Call, Duration, parse_response
+from primedht.client._extract import Extraction
 from primedht.client._methods import documented_as
 from primedht.client._transfer import (
     Input,
@@ -34,7 +37,8 @@ from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
 from primedht.events import OperationEnded
-from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, VALUE_BYTES_MAX
+from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, CONTROL_STEP_S, VALUE_BYTES_MAX
+from primedht.pb.p2pd_pb2 import PrimeResponse
 from primedht.results import FoundValue, PutResult
 from primedht.wire.frames import FrameReader
 
@@ -174,6 +178,52 @@ class AsyncClient:
 
         return events()
 
+    async def add(
+        self,
+        source: os.PathLike[str] | bytes | BinaryIO,
+        *,
+        profile: str = DEFAULT_PROFILE,
+        name: str = "",
+        ttl: Duration | None = None,
+        pin: bool = True,
+        announce: bool = True,
+        in_place: bool = False,
+        hidden: bool = False,
+        on_added: OnAdded | None = None,
+    ) -> Content:
+        """Add files, as `Client.add` does."""
+        steps = _blocks.adding(
+            source, profile=profile, name=name, ttl=ttl, pin=pin, announce=announce, in_place=in_place,
+            hidden=hidden, descriptors=isinstance(self._addr, UnixAddr), on_added=on_added,
+        )  # fmt: skip
+        return await self._converse(steps)
+
+    async def fetch(
+        self, cid: AnyCid, to: str | os.PathLike[str], *, path: str = "", timeout: Duration = 3600
+    ) -> int:
+        """Write a file or a directory to a path, as `Client.fetch` does."""
+        output = Extraction(to)
+        try:
+            async with aclosing(self._each(_blocks.export(cid, path, timeout=timeout))) as items:
+                async for item in items:
+                    if isinstance(item, ContentEntry):
+                        await to_thread.run_sync(output.entry, item)
+                    else:
+                        await to_thread.run_sync(output.write, item)
+            await to_thread.run_sync(output.commit)
+        finally:
+            output.close()
+        return output.content_bytes
+
+    cat = _each(_blocks.cat)
+    list_directory = _all(_blocks.list_directory)
+    pin = _one(_blocks.pin)
+    unpin = _one(_blocks.unpin)
+    pins = _all(_blocks.pins)
+    collect = _one(_blocks.collect)
+    stat = _one(_blocks.stat)
+    get_block = _one(_blocks.get_block)
+    put_block = _one(_blocks.put_block)
     get_record = _one(_ops.get_record)
     delete = _one(_ops.delete)
     put_many = _each(_ops.put_many)
@@ -266,6 +316,25 @@ class AsyncClient:
             output.close()
         return found, size
 
+    async def _converse(self, steps: _blocks.Adding) -> Content:
+        connection = _Connection(await _open_stream(self._addr), self._addr)
+        response = None
+        finished = False
+        try:
+            while True:
+                step = await to_thread.run_sync(_next_step, steps, response)
+                if isinstance(step, Content):
+                    finished = True
+                    return step
+                await connection.send(step.request, CONTROL_STEP_S, step.descriptor)
+                answer = parse_response(await connection.receive(CONTROL_STEP_S))
+                while answer.prime.more:
+                    answer = parse_response(await connection.receive(CONTROL_STEP_S))
+                response = answer.prime
+        finally:
+            steps.close()
+            await self._settle(connection, clean=finished)
+
     async def _begin(self, call: Call[Any]) -> tuple[_Connection, bytes]:
         """Send the request and return its first response; an idle connection may be dead by now.
 
@@ -303,9 +372,13 @@ class _Connection:
             on_failure.pop_all()
         return frame
 
-    async def send(self, data: bytes, timeout_s: float) -> None:
+    async def send(self, data: bytes, timeout_s: float, descriptor: int | None = None) -> None:
         try:
             with anyio.fail_after(timeout_s):
+                if descriptor is not None:
+                    assert isinstance(self._stream, UNIXSocketStream)
+                    await self._stream.send_fds(data[:1], [descriptor])
+                    data = data[1:]
                 await self._stream.send(data)
         except TimeoutError:
             self.broken = True
@@ -332,6 +405,15 @@ class _Connection:
 
     async def aclose(self) -> None:
         await anyio.aclose_forcefully(self._stream)
+
+
+def _next_step(steps: _blocks.Adding, response: PrimeResponse | None) -> _blocks.Step | Content:
+    """Return the next step of an import, or its result. Reads files."""
+    try:
+        return next(steps) if response is None else steps.send(response)
+    except StopIteration as end:
+        content: Content = end.value
+        return content
 
 
 async def _open_stream(addr: ControlAddr) -> ByteStream:

@@ -13,10 +13,13 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
 from math import inf
-from typing import Any, Concatenate, ParamSpec, Self, TypeVar, overload
+from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, overload
 
-from primedht.client import _ops
-from primedht.client._call import Call, Duration
+from primedht.blocks.profiles import DEFAULT_NAME as DEFAULT_PROFILE
+from primedht.client import _blocks, _ops
+from primedht.client._blocks import AnyCid, Content, ContentEntry, OnAdded
+from primedht.client._call import Call, Duration, parse_response
+from primedht.client._extract import Extraction
 from primedht.client._methods import documented_as
 from primedht.client._transfer import (
     Input,
@@ -34,7 +37,12 @@ from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
 from primedht.events import OperationEnded
-from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, CONTROL_TIMEOUT_S_MAX, VALUE_BYTES_MAX
+from primedht.limits import (
+    CONTROL_RESPONSE_BYTES_MAX,
+    CONTROL_STEP_S,
+    CONTROL_TIMEOUT_S_MAX,
+    VALUE_BYTES_MAX,
+)
 from primedht.results import FoundValue, PutResult
 from primedht.wire.frames import FrameReader
 
@@ -189,6 +197,62 @@ class Client:
 
         return events()
 
+    def add(
+        self,
+        source: os.PathLike[str] | bytes | BinaryIO,
+        *,
+        profile: str = DEFAULT_PROFILE,
+        name: str = "",
+        ttl: Duration | None = None,
+        pin: bool = True,
+        announce: bool = True,
+        in_place: bool = False,
+        hidden: bool = False,
+        on_added: OnAdded | None = None,
+    ) -> Content:
+        """Add a file or a directory (a path object), bytes, or a binary file: cut into blocks, and pinned.
+
+        profile: how it is cut, see `primedht.blocks.profiles`. name, ttl: of the pin; None is for good.
+        pin: False leaves it to the next collection. announce: tell the DHT that it is here. in_place: the
+        files are not copied but read where they are, as long as they stay as they are. hidden: take names
+        that begin with a dot too. on_added: told each path, and what it became.
+        Raises `InvalidArgument` for what cannot be read, `StoreFull`, `DiskFull`; nothing stays then.
+        """
+        steps = _blocks.adding(
+            source, profile=profile, name=name, ttl=ttl, pin=pin, announce=announce, in_place=in_place,
+            hidden=hidden, descriptors=isinstance(self._addr, UnixAddr), on_added=on_added,
+        )  # fmt: skip
+        return self._converse(steps)
+
+    def fetch(
+        self, cid: AnyCid, to: str | os.PathLike[str], *, path: str = "", timeout: Duration = 3600
+    ) -> int:
+        """Write a file or a directory to a path, what is missing fetched first; returns the files' bytes.
+
+        path: below a directory. It appears whole or not at all. Raises `BlockNotFound`, `InvalidDag`,
+        `DiskFull`, and `InvalidArgument` for a path that cannot be written.
+        """
+        output = Extraction(to)
+        try:
+            for item in self._each(_blocks.export(cid, path, timeout=timeout)):
+                if isinstance(item, ContentEntry):
+                    output.entry(item)
+                else:
+                    output.write(item)
+            output.commit()
+        finally:
+            output.close()
+        return output.content_bytes
+
+    cat = _each(_blocks.cat)
+    list_directory = _all(_blocks.list_directory)
+    pin = _one(_blocks.pin)
+    unpin = _one(_blocks.unpin)
+    pins = _all(_blocks.pins)
+    collect = _one(_blocks.collect)
+    stat = _one(_blocks.stat)
+    get_block = _one(_blocks.get_block)
+    put_block = _one(_blocks.put_block)
     get_record = _one(_ops.get_record)
     delete = _one(_ops.delete)
     put_many = _each(_ops.put_many)
@@ -279,6 +343,25 @@ class Client:
             output.close()
         return found, size
 
+    def _converse(self, steps: _blocks.Adding) -> Content:
+        connection = _Connection(self._addr)
+        finished = False
+        try:
+            step = next(steps)
+            while True:
+                connection.send(step.request, CONTROL_STEP_S, step.descriptor)
+                response = parse_response(connection.receive(CONTROL_STEP_S))
+                while response.prime.more:
+                    response = parse_response(connection.receive(CONTROL_STEP_S))
+                step = steps.send(response.prime)
+        except StopIteration as end:
+            finished = True
+            content: Content = end.value
+            return content
+        finally:
+            steps.close()
+            self._settle(connection, clean=finished)
+
     def _begin(self, call: Call[Any]) -> tuple[_Connection, bytes]:
         """Send the request and return its first response.
 
@@ -317,9 +400,11 @@ class _Connection:
             on_failure.pop_all()
         return frame
 
-    def send(self, data: bytes, timeout_s: float) -> None:
+    def send(self, data: bytes, timeout_s: float, descriptor: int | None = None) -> None:
         try:
             self._socket.settimeout(min(timeout_s, CONTROL_TIMEOUT_S_MAX))
+            if descriptor is not None:
+                data = data[socket.send_fds(self._socket, [data], [descriptor]) :]
             self._socket.sendall(data)
         except TimeoutError:
             self.broken = True

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from primedht import limits
-from primedht.control import encode, events, transfers
+from primedht.control import blocks, encode, events, transfers
 from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
 from primedht.doctor.examine import examine
@@ -34,6 +34,8 @@ async def answer(node: Node, request: pb.PrimeRequest, session: Session) -> None
         raise MalformedRequest("a PRIME request without an operation that this daemon knows")
     if name in transfers.STEPS:
         raise MalformedRequest(f"{name} without a put_begin before it")
+    if name in blocks.STEPS:
+        raise MalformedRequest(f"{name} without an add_begin before it")
     _check_permitted(request, name, session)
     op = Operation(node, request, session, timeout_s_of(request))
     if (at_length := _OPERATIONS_AT_LENGTH.get(name)) is not None:
@@ -217,6 +219,13 @@ async def _examine(op: Operation) -> None:
 _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "put_begin": transfers.put,
     "get_chunked": transfers.get,
+    "add_begin": blocks.add,
+    "read_content": blocks.read,
+    "export_content": blocks.export,
+    "pin": blocks.pin,
+    "list_pins": blocks.list_pins,
+    "collect": blocks.collect,
+    "stat_dag": blocks.stat_dag,
     "subscribe": events.subscribe,
 }
 
@@ -240,6 +249,10 @@ _OPERATIONS: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "resolve_name": _resolve_name,
     "trace_lookup": _trace_lookup,
     "examine": _examine,
+    "list_directory": blocks.list_directory,
+    "unpin": blocks.unpin,
+    "get_block": blocks.get_block,
+    "put_block": blocks.put_block,
 }
 
 
@@ -247,6 +260,7 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
     """Refuse signing and administration over TCP, unless `control.tcp_trusted`. Raises `NotPermitted`."""
     if session.trusted:
         return
+    blocks.check_permitted(name)
     keys = {
         "put": (request.put.key,),
         "delete": (request.delete.key,),

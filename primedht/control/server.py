@@ -91,6 +91,7 @@ class ControlServer:
             await self._answer_all(session)
         finally:
             self._sessions.remove(session)
+            session.close_descriptors()
             if not self._sessions:
                 self._idle.set()
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import socket
+from array import array
+from collections import deque
 
 import trio
 from google.protobuf.message import DecodeError, Message
@@ -50,6 +54,8 @@ class Session:
         self._reader = _Frames(limits.CONTROL_REQUEST_BYTES_MAX)
         self._large_requests = large_requests
         self._put_back: pb.Request | None = None
+        self._passes_descriptors = stream.socket.family == socket.AF_UNIX
+        self._descriptors: deque[int] = deque()
 
     @property
     def stopping(self) -> bool:
@@ -124,6 +130,15 @@ class Session:
         finally:
             self.scope.deadline = math.inf
 
+    def take_descriptor(self) -> int | None:
+        """Return the first descriptor that came and was not taken; from now on it is the caller's."""
+        return self._descriptors.popleft() if self._descriptors else None
+
+    def close_descriptors(self) -> None:
+        """Close those that nobody took."""
+        while self._descriptors:
+            os.close(self._descriptors.popleft())
+
     def detach(self) -> tuple[bytes, trio.SocketStream]:
         """Give up the connection for plain bytes; return those that came early, and the socket.
 
@@ -161,8 +176,28 @@ class Session:
     async def _more(self) -> bool:
         """Take what has arrived; False at the end of the stream."""
         try:
-            data = await self._stream.receive_some(_RECEIVE_BYTES)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            if self._passes_descriptors:
+                data = await self._receive_with_descriptors()
+            else:
+                data = await self._stream.receive_some(_RECEIVE_BYTES)
+        except (trio.BrokenResourceError, trio.ClosedResourceError, OSError):
             return False
         self._reader.feed(data)
         return bool(data)
+
+    async def _receive_with_descriptors(self) -> bytes:
+        """Take bytes, and the descriptors that came with them. Source: unix(7), SCM_RIGHTS."""
+        room = socket.CMSG_SPACE(limits.CONTROL_DESCRIPTORS_MAX * array("i").itemsize)
+        data, ancillary, _, _ = await self._stream.socket.recvmsg(
+            _RECEIVE_BYTES, room, socket.MSG_CMSG_CLOEXEC
+        )
+        for level, kind, content in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                came = array("i")
+                came.frombytes(content[: len(content) - len(content) % came.itemsize])
+                self._descriptors.extend(came)
+        if len(self._descriptors) > limits.CONTROL_DESCRIPTORS_MAX:
+            raise MalformedRequest(
+                f"over {limits.CONTROL_DESCRIPTORS_MAX} descriptors that no request has taken"
+            )
+        return data

@@ -6,6 +6,15 @@ from typing import ClassVar as _ClassVar, Iterable as _Iterable, Mapping as _Map
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class ContentKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    FILE: _ClassVar[ContentKind]
+    DIRECTORY: _ClassVar[ContentKind]
+    SYMLINK: _ClassVar[ContentKind]
+FILE: ContentKind
+DIRECTORY: ContentKind
+SYMLINK: ContentKind
+
 class Request(_message.Message):
     __slots__ = ("type", "connect", "streamOpen", "streamHandler", "dht", "connManager", "disconnect", "pubsub", "prime")
     class Type(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -257,7 +266,7 @@ class PSResponse(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., peerIDs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PrimeRequest(_message.Message):
-    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine")
+    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block")
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     WANT_TRACE_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
@@ -284,6 +293,20 @@ class PrimeRequest(_message.Message):
     RESOLVE_NAME_FIELD_NUMBER: _ClassVar[int]
     TRACE_LOOKUP_FIELD_NUMBER: _ClassVar[int]
     EXAMINE_FIELD_NUMBER: _ClassVar[int]
+    ADD_BEGIN_FIELD_NUMBER: _ClassVar[int]
+    ADD_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    ADD_DATA_FIELD_NUMBER: _ClassVar[int]
+    ADD_COMMIT_FIELD_NUMBER: _ClassVar[int]
+    READ_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    EXPORT_CONTENT_FIELD_NUMBER: _ClassVar[int]
+    LIST_DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    PIN_FIELD_NUMBER: _ClassVar[int]
+    UNPIN_FIELD_NUMBER: _ClassVar[int]
+    LIST_PINS_FIELD_NUMBER: _ClassVar[int]
+    COLLECT_FIELD_NUMBER: _ClassVar[int]
+    STAT_DAG_FIELD_NUMBER: _ClassVar[int]
+    GET_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    PUT_BLOCK_FIELD_NUMBER: _ClassVar[int]
     timeout_s: float
     want_trace: bool
     put: PutRequest
@@ -310,10 +333,24 @@ class PrimeRequest(_message.Message):
     resolve_name: ResolveNameRequest
     trace_lookup: TraceLookupRequest
     examine: ExamineRequest
-    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ...) -> None: ...
+    add_begin: AddBegin
+    add_entry: AddEntry
+    add_data: AddData
+    add_commit: AddCommit
+    read_content: ReadContentRequest
+    export_content: ExportRequest
+    list_directory: ListDirectoryRequest
+    pin: PinRequest
+    unpin: UnpinRequest
+    list_pins: ListPinsRequest
+    collect: CollectRequest
+    stat_dag: StatDagRequest
+    get_block: GetBlockRequest
+    put_block: PutBlockRequest
+    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ...) -> None: ...
 
 class PrimeResponse(_message.Message):
-    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings")
+    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings", "added", "content_chunk", "content_entry", "directory", "pins", "unpinned", "collected", "dag_stat", "block")
     MORE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -336,6 +373,15 @@ class PrimeResponse(_message.Message):
     NAME_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    ADDED_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_CHUNK_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_ENTRY_FIELD_NUMBER: _ClassVar[int]
+    DIRECTORY_FIELD_NUMBER: _ClassVar[int]
+    PINS_FIELD_NUMBER: _ClassVar[int]
+    UNPINNED_FIELD_NUMBER: _ClassVar[int]
+    COLLECTED_FIELD_NUMBER: _ClassVar[int]
+    DAG_STAT_FIELD_NUMBER: _ClassVar[int]
+    BLOCK_FIELD_NUMBER: _ClassVar[int]
     more: bool
     index: int
     failed: ErrorResponse
@@ -358,7 +404,16 @@ class PrimeResponse(_message.Message):
     name: NameRecord
     trace: Trace
     findings: Findings
-    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ...) -> None: ...
+    added: Content
+    content_chunk: ContentChunk
+    content_entry: ContentEntry
+    directory: DirectoryEntries
+    pins: Pins
+    unpinned: Unpinned
+    collected: Collected
+    dag_stat: DagStat
+    block: Block
+    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ..., added: _Optional[_Union[Content, _Mapping]] = ..., content_chunk: _Optional[_Union[ContentChunk, _Mapping]] = ..., content_entry: _Optional[_Union[ContentEntry, _Mapping]] = ..., directory: _Optional[_Union[DirectoryEntries, _Mapping]] = ..., pins: _Optional[_Union[Pins, _Mapping]] = ..., unpinned: _Optional[_Union[Unpinned, _Mapping]] = ..., collected: _Optional[_Union[Collected, _Mapping]] = ..., dag_stat: _Optional[_Union[DagStat, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -775,3 +830,239 @@ class Findings(_message.Message):
     FINDINGS_FIELD_NUMBER: _ClassVar[int]
     findings: _containers.RepeatedCompositeFieldContainer[Finding]
     def __init__(self, findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ...) -> None: ...
+
+class AddBegin(_message.Message):
+    __slots__ = ("profile", "pin_name", "ttl_s", "no_pin", "no_announce")
+    PROFILE_FIELD_NUMBER: _ClassVar[int]
+    PIN_NAME_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    NO_PIN_FIELD_NUMBER: _ClassVar[int]
+    NO_ANNOUNCE_FIELD_NUMBER: _ClassVar[int]
+    profile: str
+    pin_name: str
+    ttl_s: float
+    no_pin: bool
+    no_announce: bool
+    def __init__(self, profile: _Optional[str] = ..., pin_name: _Optional[str] = ..., ttl_s: _Optional[float] = ..., no_pin: bool = ..., no_announce: bool = ...) -> None: ...
+
+class AddEntry(_message.Message):
+    __slots__ = ("path", "kind", "target", "descriptor", "in_place")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTOR_FIELD_NUMBER: _ClassVar[int]
+    IN_PLACE_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    kind: ContentKind
+    target: bytes
+    descriptor: bool
+    in_place: bytes
+    def __init__(self, path: _Optional[bytes] = ..., kind: _Optional[_Union[ContentKind, str]] = ..., target: _Optional[bytes] = ..., descriptor: bool = ..., in_place: _Optional[bytes] = ...) -> None: ...
+
+class AddData(_message.Message):
+    __slots__ = ("data", "last")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    LAST_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    last: bool
+    def __init__(self, data: _Optional[bytes] = ..., last: bool = ...) -> None: ...
+
+class AddCommit(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Content(_message.Message):
+    __slots__ = ("cid", "path", "content_bytes", "dag_bytes")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DAG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    path: bytes
+    content_bytes: int
+    dag_bytes: int
+    def __init__(self, cid: _Optional[bytes] = ..., path: _Optional[bytes] = ..., content_bytes: _Optional[int] = ..., dag_bytes: _Optional[int] = ...) -> None: ...
+
+class ReadContentRequest(_message.Message):
+    __slots__ = ("cid", "path", "offset", "length")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    OFFSET_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    path: str
+    offset: int
+    length: int
+    def __init__(self, cid: _Optional[bytes] = ..., path: _Optional[str] = ..., offset: _Optional[int] = ..., length: _Optional[int] = ...) -> None: ...
+
+class ContentChunk(_message.Message):
+    __slots__ = ("data",)
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    def __init__(self, data: _Optional[bytes] = ...) -> None: ...
+
+class ExportRequest(_message.Message):
+    __slots__ = ("cid", "path")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    path: str
+    def __init__(self, cid: _Optional[bytes] = ..., path: _Optional[str] = ...) -> None: ...
+
+class ContentEntry(_message.Message):
+    __slots__ = ("path", "kind", "target", "size")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    SIZE_FIELD_NUMBER: _ClassVar[int]
+    path: bytes
+    kind: ContentKind
+    target: bytes
+    size: int
+    def __init__(self, path: _Optional[bytes] = ..., kind: _Optional[_Union[ContentKind, str]] = ..., target: _Optional[bytes] = ..., size: _Optional[int] = ...) -> None: ...
+
+class ListDirectoryRequest(_message.Message):
+    __slots__ = ("cid", "path")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    path: str
+    def __init__(self, cid: _Optional[bytes] = ..., path: _Optional[str] = ...) -> None: ...
+
+class DirectoryEntry(_message.Message):
+    __slots__ = ("name", "cid", "dag_bytes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    DAG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cid: bytes
+    dag_bytes: int
+    def __init__(self, name: _Optional[str] = ..., cid: _Optional[bytes] = ..., dag_bytes: _Optional[int] = ...) -> None: ...
+
+class DirectoryEntries(_message.Message):
+    __slots__ = ("entries",)
+    ENTRIES_FIELD_NUMBER: _ClassVar[int]
+    entries: _containers.RepeatedCompositeFieldContainer[DirectoryEntry]
+    def __init__(self, entries: _Optional[_Iterable[_Union[DirectoryEntry, _Mapping]]] = ...) -> None: ...
+
+class PinRequest(_message.Message):
+    __slots__ = ("cid", "name", "direct", "ttl_s", "no_announce")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIRECT_FIELD_NUMBER: _ClassVar[int]
+    TTL_S_FIELD_NUMBER: _ClassVar[int]
+    NO_ANNOUNCE_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    name: str
+    direct: bool
+    ttl_s: float
+    no_announce: bool
+    def __init__(self, cid: _Optional[bytes] = ..., name: _Optional[str] = ..., direct: bool = ..., ttl_s: _Optional[float] = ..., no_announce: bool = ...) -> None: ...
+
+class UnpinRequest(_message.Message):
+    __slots__ = ("cid", "name")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    name: str
+    def __init__(self, cid: _Optional[bytes] = ..., name: _Optional[str] = ...) -> None: ...
+
+class Unpinned(_message.Message):
+    __slots__ = ("pins",)
+    PINS_FIELD_NUMBER: _ClassVar[int]
+    pins: int
+    def __init__(self, pins: _Optional[int] = ...) -> None: ...
+
+class ListPinsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Pin(_message.Message):
+    __slots__ = ("cid", "name", "recursive", "partial", "created_unix_s", "expires_unix_s")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    RECURSIVE_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    CREATED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    name: str
+    recursive: bool
+    partial: bool
+    created_unix_s: float
+    expires_unix_s: float
+    def __init__(self, cid: _Optional[bytes] = ..., name: _Optional[str] = ..., recursive: bool = ..., partial: bool = ..., created_unix_s: _Optional[float] = ..., expires_unix_s: _Optional[float] = ...) -> None: ...
+
+class Pins(_message.Message):
+    __slots__ = ("pins",)
+    PINS_FIELD_NUMBER: _ClassVar[int]
+    pins: _containers.RepeatedCompositeFieldContainer[Pin]
+    def __init__(self, pins: _Optional[_Iterable[_Union[Pin, _Mapping]]] = ...) -> None: ...
+
+class CollectRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class BrokenPin(_message.Message):
+    __slots__ = ("pin", "cid", "code")
+    PIN_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    pin: Pin
+    cid: bytes
+    code: str
+    def __init__(self, pin: _Optional[_Union[Pin, _Mapping]] = ..., cid: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
+
+class Collected(_message.Message):
+    __slots__ = ("blocks", "bytes", "failed", "kept", "broken")
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    FAILED_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
+    BROKEN_FIELD_NUMBER: _ClassVar[int]
+    blocks: int
+    bytes: int
+    failed: int
+    kept: int
+    broken: _containers.RepeatedCompositeFieldContainer[BrokenPin]
+    def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., failed: _Optional[int] = ..., kept: _Optional[int] = ..., broken: _Optional[_Iterable[_Union[BrokenPin, _Mapping]]] = ...) -> None: ...
+
+class StatDagRequest(_message.Message):
+    __slots__ = ("cid",)
+    CID_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    def __init__(self, cid: _Optional[bytes] = ...) -> None: ...
+
+class DagStat(_message.Message):
+    __slots__ = ("blocks", "bytes", "missing", "pins")
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    MISSING_FIELD_NUMBER: _ClassVar[int]
+    PINS_FIELD_NUMBER: _ClassVar[int]
+    blocks: int
+    bytes: int
+    missing: int
+    pins: _containers.RepeatedCompositeFieldContainer[Pin]
+    def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., missing: _Optional[int] = ..., pins: _Optional[_Iterable[_Union[Pin, _Mapping]]] = ...) -> None: ...
+
+class GetBlockRequest(_message.Message):
+    __slots__ = ("cid",)
+    CID_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    def __init__(self, cid: _Optional[bytes] = ...) -> None: ...
+
+class PutBlockRequest(_message.Message):
+    __slots__ = ("data", "codec")
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    data: bytes
+    codec: int
+    def __init__(self, data: _Optional[bytes] = ..., codec: _Optional[int] = ...) -> None: ...
+
+class Block(_message.Message):
+    __slots__ = ("cid", "data")
+    CID_FIELD_NUMBER: _ClassVar[int]
+    DATA_FIELD_NUMBER: _ClassVar[int]
+    cid: bytes
+    data: bytes
+    def __init__(self, cid: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...

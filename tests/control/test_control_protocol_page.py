@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import DescriptorProto, EnumDescriptorProto, FieldDescriptorProto
 
 from primedht import limits
+from primedht.control import blocks
 from primedht.control.extensions import _OPERATIONS, _OPERATIONS_AT_LENGTH
 from primedht.control.transfers import STEPS
 from primedht.events import OPERATIONS
@@ -60,7 +61,7 @@ def test_nothing_else_is_named() -> None:
 
 def test_every_operation_is_explained_and_served() -> None:
     names = {field.name for field in pb.PrimeRequest.DESCRIPTOR.oneofs_by_name["operation"].fields}
-    assert names == {*_OPERATIONS, *_OPERATIONS_AT_LENGTH, *STEPS}
+    assert names == {*_OPERATIONS, *_OPERATIONS_AT_LENGTH, *STEPS, *blocks.STEPS}
     for name in names:
         assert f"| `{name}`: " in PAGE, name
 
