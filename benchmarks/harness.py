@@ -31,14 +31,15 @@ DISCARD, SOURCE = "/test/discard/1.0.0", "/test/source/1.0.0"
 PROTOCOL = "/test/kad/1.0.0"
 CHUNK_BYTES = 64 << 10
 _LIFETIME_S = 1800
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_CPUCLOCK_SCHED = 2  # Linux, include/linux/posix-timers_types.h
 
 
 def cpu_s(process_id: int) -> float:
-    """Return the CPU seconds that a process has used, as the kernel counts them."""
-    stat = Path(f"/proc/{process_id}/stat").read_text("ascii", "replace")
-    fields = stat.rpartition(")")[2].split()  # from the third, the name may hold anything
-    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_S
+    """Return the CPU seconds that a process has used, all its threads together, as the kernel counts them.
+
+    The clock of clock_getcpuclockid(3), which Python does not wrap: /proc/PID/stat counts in 10 ms.
+    """
+    return time.clock_gettime(~process_id << 3 | _CPUCLOCK_SCHED)
 
 
 def machine() -> dict[str, Any]:
