@@ -50,6 +50,19 @@ class _Securities(SecurityMultistream):
         protocol = await _select(conn, self.transports, is_initiator)
         return protocol, self.transports[protocol]
 
+    async def secure_outbound(self, conn: IRawConnection, peer_id: ID) -> ISecureConn:
+        """Where our Noise is all that we propose, its first message goes out with the proposal."""
+        noise = self.transports.get(NOISE)
+        if len(self.transports) > 1 or not isinstance(noise, NoiseTransport):
+            return await super().secure_outbound(conn, peer_id)
+        stream: Any = conn
+        proposer = Proposer((NOISE,))
+
+        async def agree(first_message: bytes) -> None:
+            await negotiate(stream, proposer, proposer.opening() + first_message)
+
+        return await noise.secure_outbound(conn, peer_id, agree)
+
 
 class _Muxers(MuxerMultistream):
     async def new_conn(self, conn: ISecureConn, peer_id: ID) -> IMuxedConn:

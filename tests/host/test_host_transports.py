@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+from contextlib import suppress
 
 import pytest
 import trio
 from host_helpers import connect, echo, eventually, running_host
 from libp2p.stream_muxer.yamux.yamux import Yamux
 
+from primedht.errors import PrimeDhtError
+from primedht.host.multistream import MULTISTREAM, encode_line
 from primedht.host.noise import SecureConnection
 from primedht.host.yamux import YamuxConnection
 from primedht.kad.messages import Message, MessageType, Record
@@ -123,3 +126,31 @@ async def test_a_small_request_is_answered_during_a_bulk_transfer():
             nursery.cancel_scope.cancel()
         # Queued behind the bulk it would wait for several MB; the machine may be busy, the best is not.
         assert min(waits) < 0.05
+
+
+async def test_the_first_message_of_noise_goes_out_with_its_proposal():
+    received = b""
+
+    async def answer_nothing(stream):
+        nonlocal received
+        async for data in stream:
+            received += data
+
+    proposal = encode_line(MULTISTREAM) + encode_line("/noise")
+    first_message_bytes = 2 + 32  # its length, an ephemeral key
+    async with trio.open_nursery() as nursery, running_host(transport="primedht") as host:
+        listeners = await nursery.start(trio.serve_tcp, answer_nothing, 0)
+        port = listeners[0].socket.getsockname()[1]
+        nursery.start_soon(suppressed(host.connect_addr), f"/ip4/127.0.0.1/tcp/{port}")
+        await eventually(lambda: len(received) >= len(proposal) + first_message_bytes)
+        assert received.startswith(proposal)
+        assert received[len(proposal) :][:2] == b"\x00\x20"
+        nursery.cancel_scope.cancel()
+
+
+def suppressed(call):
+    async def run(*args):
+        with suppress(PrimeDhtError):
+            await call(*args)
+
+    return run

@@ -6,7 +6,8 @@ py-libp2p's. One task may receive and one may send.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 import trio
 from libp2p.abc import IRawConnection, ISecureConn, ISecureTransport
@@ -24,6 +25,9 @@ from primedht.host.noise.payload import LocalIdentity, RemoteIdentity, agreed_mu
 from primedht.host.noise.session import MESSAGE_BYTES_MAX, OVERHEAD_BYTES, Message, NoiseSession
 from primedht.host.noise.wire import RECEIVE_BYTES, Buffers, Wire, wire_of
 from primedht.ids import PeerId
+
+Agree: TypeAlias = Callable[[bytes], Awaitable[object]]
+"""Agrees on Noise with the peer, and sends `bytes` behind the proposal without waiting for the answer."""
 
 _READS_AT_ONCE = 4  # full buffers, each some 0.2 ms of decrypting, before other tasks get a turn
 
@@ -188,15 +192,20 @@ class NoiseTransport(ISecureTransport):
 
     async def secure_inbound(self, conn: IRawConnection) -> SecureConnection:
         """Answer a handshake. Raises `HandshakeFailed`, also when it takes too long."""
-        return await self._secure(conn, None, is_initiator=False)
+        return await self._secure(conn, None, None, is_initiator=False)
 
-    async def secure_outbound(self, conn: IRawConnection, peer_id: ID | None) -> SecureConnection:
-        """Begin a handshake with `peer_id`, or with anyone if that is None. As `secure_inbound`."""
+    async def secure_outbound(
+        self, conn: IRawConnection, peer_id: ID | None, agree: Agree | None = None
+    ) -> SecureConnection:
+        """Begin a handshake with `peer_id`, or with anyone if that is None. As `secure_inbound`.
+
+        agree: negotiates Noise first, if that is not done, and sends the first message along.
+        """
         expected = None if peer_id is None else PeerId(peer_id.to_bytes())
-        return await self._secure(conn, expected, is_initiator=True)
+        return await self._secure(conn, expected, agree, is_initiator=True)
 
     async def _secure(
-        self, conn: IRawConnection, expected: PeerId | None, *, is_initiator: bool
+        self, conn: IRawConnection, expected: PeerId | None, agree: Agree | None, *, is_initiator: bool
     ) -> SecureConnection:
         remote: RemoteIdentity | None = None
 
@@ -209,7 +218,11 @@ class NoiseTransport(ISecureTransport):
         wire = wire_of(conn)
         with trio.move_on_after(limits.HANDSHAKE_TIMEOUT_S):
             try:
-                result = await self._run(handshake, wire)
+                out = handshake.start()
+                if agree is not None:
+                    await agree(out)
+                    out = b""
+                result = await self._run(handshake, wire, out)
             except (IOException, OSError) as error:
                 raise HandshakeFailed(f"the connection was lost in the handshake: {error}") from error
             assert remote is not None
@@ -226,9 +239,8 @@ class NoiseTransport(ISecureTransport):
             )
         raise HandshakeFailed(f"no handshake within {limits.HANDSHAKE_TIMEOUT_S:g} s")
 
-    async def _run(self, handshake: Handshake, wire: Wire) -> HandshakeResult:
+    async def _run(self, handshake: Handshake, wire: Wire, out: bytes) -> HandshakeResult:
         buffer = self._buffers.receive
-        out = handshake.start()
         while True:
             if out:
                 wire.write_nowait(memoryview(out))
