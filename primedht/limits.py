@@ -264,7 +264,7 @@ YAMUX_PING_TIMEOUT_S = 15.0  # ours: go's ConnectionWriteTimeout is 10 s
 YAMUX_RTT_AGE_S = 1.0  # ours: while data flows, the round-trip time is measured anew after this long
 YAMUX_IDLE_FRAMES_BURST = 256  # ours: pings and frames without effect
 YAMUX_IDLE_FRAMES_PER_S = 16.0  # ours: peers ping every 10 to 30 s
-YAMUX_CHURN_BURST = 2048  # ours: streams that the peer resets, or opens beyond the limits
+YAMUX_CHURN_BURST = 2048  # ours: streams that the peer resets, opens beyond the limits, or overfills
 YAMUX_CHURN_PER_S = 128.0  # ours: an honest lookup gives up on a few streams a second
 
 # --- host: identify and addresses -----------------------------------------------------------------------

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import os
+import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import trio
+from libp2p.network.connection.raw_connection import RawConnection
 
 from primedht.dht.ports import Requester
 from primedht.host import Host, HostConfig, generate_private_key, open_host
+from primedht.host.keys import load_key_pair
+from primedht.host.multistream import Proposer, negotiate
+from primedht.host.sockets import connect_tcp
+from primedht.host.upgrade import YAMUX, build_upgrader
 from primedht.host.yamux import YamuxConnection
 from primedht.kad.messages import Message
+from primedht.wire import addrs
 
 KAD = "/test/kad/1.0.0"
 TRANSPORT = os.environ.get("PRIMEDHT_TEST_TRANSPORT", "primedht")  # or libp2p, for a whole run
@@ -100,3 +107,36 @@ class Recorder:
 
 
 Handler = Callable[[Requester, Message], Awaitable[Message | None]]
+
+
+# --- hostile peers ------------------------------------------------------------------------------------
+
+DATA, WINDOW_UPDATE, PING = 0, 1, 2
+SYN, ACK = 1, 2
+
+
+def yamux_frame(kind: int, flags: int, stream_id: int, length: int) -> bytes:
+    return struct.pack("!BBHII", 0, kind, flags, stream_id, length)
+
+
+@asynccontextmanager
+async def raw_session(host):
+    """A Noise session with `host` in which the test writes Yamux's frames itself."""
+    upgrader = build_upgrader(load_key_pair(generate_private_key()), "libp2p")  # no early muxer
+    ip, port = endpoint(host)
+    async with trio.open_nursery() as nursery:
+        stream = await connect_tcp(addrs.ip_of(addrs.parse(f"/ip4/{ip}/tcp/{port}")), port, nursery)
+        secure = await upgrader.upgrade_security(RawConnection(stream, True), True)
+        proposer = Proposer([str(YAMUX)])
+        await negotiate(secure, proposer, proposer.opening())
+        try:
+            yield secure, stream
+        finally:
+            stream.abort()
+            nursery.cancel_scope.cancel()
+
+
+async def still_works(host) -> None:
+    async with running_host() as newcomer:
+        await connect(newcomer, host)
+        assert await newcomer.connections.ping(host.peer_id, timeout_s=10) > 0

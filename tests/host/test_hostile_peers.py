@@ -2,59 +2,38 @@
 
 from __future__ import annotations
 
-import struct
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import trio
-from host_helpers import KAD, addr_text, connect, echo, endpoint, eventually, running_host
+from host_helpers import (
+    ACK,
+    DATA,
+    KAD,
+    PING,
+    SYN,
+    addr_text,
+    connect,
+    echo,
+    eventually,
+    raw_session,
+    running_host,
+    still_works,
+    yamux_frame,
+)
 from libp2p.identity.identify.pb.identify_pb2 import Identify as IdentifyMessage
-from libp2p.network.connection.raw_connection import RawConnection
 
 from primedht import limits
 from primedht.errors import PeerUnreachable, ProtocolViolation
 from primedht.host import ConnectionLimits, generate_private_key
 from primedht.host.addresses import Addresses, AddressFilter, is_dialable
 from primedht.host.identify import IDENTIFY_PUSH
-from primedht.host.keys import load_key_pair, peer_id_of
-from primedht.host.multistream import Proposer, encode_line, negotiate
-from primedht.host.sockets import connect_tcp
-from primedht.host.upgrade import YAMUX, build_upgrader
+from primedht.host.keys import peer_id_of
+from primedht.host.multistream import encode_line
 from primedht.kad.messages import Message, MessageType
 from primedht.wire import addrs
 from primedht.wire.frames import encode_frame
 
 FIND = Message(MessageType.FIND_NODE, key=b"k")
-DATA, WINDOW_UPDATE, PING = 0, 1, 2
-SYN, ACK = 1, 2
-
-
-def yamux_frame(kind: int, flags: int, stream_id: int, length: int) -> bytes:
-    return struct.pack("!BBHII", 0, kind, flags, stream_id, length)
-
-
-@asynccontextmanager
-async def raw_session(host):
-    """A Noise session with `host` in which the test writes Yamux's frames itself."""
-    upgrader = build_upgrader(load_key_pair(generate_private_key()), "libp2p")  # no early muxer
-    ip, port = endpoint(host)
-    async with trio.open_nursery() as nursery:
-        stream = await connect_tcp(addrs.ip_of(addrs.parse(f"/ip4/{ip}/tcp/{port}")), port, nursery)
-        secure = await upgrader.upgrade_security(RawConnection(stream, True), True)
-        proposer = Proposer([str(YAMUX)])
-        await negotiate(secure, proposer, proposer.opening())
-        try:
-            yield secure, stream
-        finally:
-            stream.abort()
-            nursery.cancel_scope.cancel()
-
-
-async def still_works(host) -> None:
-    async with running_host() as newcomer:
-        await connect(newcomer, host)
-        assert await newcomer.connections.ping(host.peer_id, timeout_s=10) > 0
-
-
 # --- floods -------------------------------------------------------------------------------------------
 
 

@@ -466,6 +466,7 @@ class Session:
             greediest = max(self._streams.values(), key=lambda stream: stream.incoming.size, default=None)
             if greediest is None:
                 return
+            self._note_churn()
             self.on_reset(greediest)
 
     def _note_idle_frame(self) -> None:
