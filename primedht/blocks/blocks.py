@@ -190,14 +190,12 @@ class Blocks:
         """Remove pins; without any left, `cid` is announced no more. Returns how many there were."""
         removed = await self.pins.remove(cid, name=name)
         if removed and not await self.pins.of(cid):
-            await self._let_go(cid)
+            await self.stop_announcing(cid)
         return removed
 
     async def collect(self) -> Collected:
         """Remove what no pin needs."""
-        for pin in await self.pins.remove_expired():
-            if not await self.pins.of(pin.cid):
-                await self._let_go(pin.cid)
+        await self._drop_expired()
         return await self._collector.collect()
 
     async def stat(self, root: Cid) -> DagStat:
@@ -231,9 +229,10 @@ class Blocks:
 
     # --- parts of the above ------------------------------------------------------------------------------
 
-    async def _let_go(self, cid: Cid) -> None:
-        await self.stop_announcing(cid)
-        await self.store.drop_references(cid)
+    async def _drop_expired(self) -> None:
+        for pin in await self.pins.remove_expired():
+            if not await self.pins.of(pin.cid):
+                await self.stop_announcing(pin.cid)
 
     async def _undo(self, adding: Adding) -> None:
         """Remove what an import that failed has stored, as far as nobody else needs it."""
@@ -264,9 +263,7 @@ class Blocks:
         while True:
             try:
                 await self.store.check_files()
-                for pin in await self.pins.remove_expired():
-                    if not await self.pins.of(pin.cid):
-                        await self._let_go(pin.cid)
+                await self._drop_expired()
             except PrimeDhtError as error:
                 log.warning("block_checks_failed", code=error.code)
             await trio.sleep(limits.BLOCK_CHECKS_INTERVAL_S)

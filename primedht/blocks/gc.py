@@ -111,6 +111,7 @@ class Collector:
         await remove()
         if among is not None:
             return Collected(blocks, removed_bytes, failed, len(kept))
+        await self._store.forget_unused_files()
         try:
             failed = max(failed, (await self._store.remove_strays()).failed)
         except StoreUnavailable:  # a folder that cannot be read now is read next time

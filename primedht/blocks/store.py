@@ -260,12 +260,12 @@ class LocalBlockstore:
         files = [index.parse_file(raw) async for _, raw in scan_all(self._kv, FILE)]
         return [file for file in files if file is not None]
 
-    async def drop_references(self, root: Cid) -> None:
-        """Forget the files that were added in place as `root`."""
-        async for key, raw in scan_all(self._kv, FILE):
-            file = index.parse_file(raw)
-            if file is not None and file.root == root:
-                await self._forget_file(key[len(FILE) :])
+    async def forget_unused_files(self) -> None:
+        """Forget the users' files that no block refers to any more."""
+        async for key, _ in scan_all(self._kv, FILE):
+            async with self._lock:
+                if not await self._kv.scan(REFERENCE + key[len(FILE) :], limit=1):
+                    await self._kv.put({key: None})
 
     # --- keeping and removing ------------------------------------------------------------------------
 

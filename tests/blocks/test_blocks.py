@@ -280,6 +280,20 @@ async def test_a_file_in_place_is_not_copied(tmp_path: Path) -> None:
         assert model.read_bytes() == DATA
 
 
+async def test_a_part_that_is_pinned_by_itself_outlives_the_whole(tmp_path: Path) -> None:
+    model = tmp_path / "model"
+    model.write_bytes(DATA)
+    async with open_lab(tmp_path) as lab:
+        added = await lab.add_in_place(model)
+        part = (await lab.blocks.store.links(added.cid))[0]
+        await lab.blocks.pin(part, name="part")
+        await lab.blocks.unpin(added.cid)
+        collected = await lab.blocks.collect()
+        assert (collected.broken, lab.blocks.store.counts.blocks) == ((), collected.kept)
+        assert collected.blocks > 0
+        assert len(await lab.read(part)) > 0
+
+
 async def test_a_file_that_changes_is_announced_no_more(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.write_bytes(DATA)

@@ -295,15 +295,16 @@ async def _reference_missing_changes_nothing(store: LocalBlockstore, tmp_path: P
     assert await store.get(LARGE.cid) == LARGE.data
 
 
-async def test_references_are_dropped_by_their_root(tmp_path: Path) -> None:
+async def test_files_that_nothing_refers_to_are_forgotten(tmp_path: Path) -> None:
     model = tmp_path / "model.bin"
     model.write_bytes(LARGE.data)
     async with open_store(tmp_path) as (store, _):
         await _reference(store, model, LARGE.cid, (LARGE, 0))
-        await store.drop_references(SMALL.cid)
-        assert await store.has(LARGE.cid)
-        await store.drop_references(LARGE.cid)
-        assert not await store.has(LARGE.cid)
+        await store.forget_unused_files()
+        assert len(await store.referenced_files()) == 1
+        assert (await store.remove([LARGE.cid.multihash])).blocks == 1
+        await store.forget_unused_files()
+        assert await store.referenced_files() == []
 
 
 async def test_only_the_very_file_that_was_opened_is_referenced(tmp_path: Path) -> None:

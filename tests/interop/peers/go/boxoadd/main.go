@@ -1,4 +1,5 @@
 // Prints the CID that boxo, the library under kubo's `ipfs add -r`, gives each path of the command line.
+// With --read it prints the file of a CID instead, from a folder with a file for each block, named by its CID.
 package main
 
 import (
@@ -19,6 +20,8 @@ import (
 	"github.com/ipfs/boxo/ipld/unixfs/importer/balanced"
 	"github.com/ipfs/boxo/ipld/unixfs/importer/helpers"
 	uio "github.com/ipfs/boxo/ipld/unixfs/io"
+	block "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
 	datastore "github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 	ipld "github.com/ipfs/go-ipld-format"
@@ -129,7 +132,50 @@ func (a adder) directory(path string) (ipld.Node, error) {
 	return directory.GetNode()
 }
 
+func read(ctx context.Context, blocks blockstore.Blockstore, service ipld.DAGService, folder, root string) error {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		data, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		if err != nil {
+			return err
+		}
+		id, err := cid.Decode(entry.Name())
+		if err != nil {
+			return err
+		}
+		sum, err := id.Prefix().Sum(data)
+		if err != nil || !sum.Equals(id) {
+			return fmt.Errorf("%s holds other bytes: %v", entry.Name(), err)
+		}
+		whole, err := block.NewBlockWithCid(data, id)
+		if err != nil {
+			return err
+		}
+		if err := blocks.Put(ctx, whole); err != nil {
+			return err
+		}
+	}
+	id, err := cid.Decode(root)
+	if err != nil {
+		return err
+	}
+	node, err := service.Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	reader, err := uio.NewDagReader(ctx, node, service)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(os.Stdout, reader)
+	return err
+}
+
 func main() {
+	folder := flag.String("read", "", "folder with a file for each block")
 	name := flag.String("profile", "unixfs-v1-2025", "ipfs-v0, ipfs-v1 or unixfs-v1-2025")
 	flag.Parse()
 	profile, known := profiles()[*name]
@@ -140,6 +186,13 @@ func main() {
 	profile.ApplyGlobals()
 	blocks := blockstore.NewBlockstore(dssync.MutexWrap(datastore.NewMapDatastore()))
 	service := dag.NewDAGService(blockservice.New(blocks, offline.Exchange(blocks)))
+	if *folder != "" {
+		if err := read(context.Background(), blocks, service, *folder, flag.Arg(0)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	a := adder{context.Background(), profile, nodes{service}}
 	for _, path := range flag.Args() {
 		node, err := a.add(path)
