@@ -142,6 +142,24 @@ class InvalidDag(LocalError):
     code: ClassVar[str] = "invalid_dag"
 
 
+class InvalidTensor(LocalError):
+    """Tensors, or a file of them, that are not what they claim to be, or of a type that cannot be stored."""
+
+    code: ClassVar[str] = "invalid_tensor"
+
+
+class PickleRefused(LocalError):
+    """Python's pickle, which runs its writer's code when it is read; other formats carry the same tensors."""
+
+    code: ClassVar[str] = "pickle_refused"
+
+
+class InvalidManifest(LocalError):
+    """A model's manifest that is not in its form, not its owner's, or at odds with its files."""
+
+    code: ClassVar[str] = "invalid_manifest"
+
+
 class FileChanged(LocalError):
     """A file that is referenced in place is no longer what it was; its content is not provided any more."""
 

@@ -85,6 +85,21 @@ IMPORT_UNDO_S = 30.0  # ours: for removing what an import that failed has stored
 PIN_NAME_BYTES_MAX = 256  # ours: fits a store key beside the longest CID
 SAFETENSORS_HEADER_BYTES_MAX = 8 << 20  # ours: safetensors takes 100 MB; parsed, that fills memory
 
+# --- tensors and models -------------------------------------------------------------------------------
+TENSORS_MAX = 1 << 18  # ours: of one model or checkpoint; DeepSeek-V3 has 91,991
+TENSOR_NAME_BYTES_MAX = 1024  # ours: paths of modules take some hundred
+TENSOR_DIMENSIONS_MAX = 64  # numpy 2, NPY_MAXDIMS
+TENSOR_COPY_BYTES = 16 << 20  # ours: of a tensor, written at a time
+TENSOR_TABLE_BYTES_MAX = 64 << 20  # ours: TENSORS_MAX entries of 256 bytes
+STATE_DEPTH_MAX = 64  # ours: of a checkpoint's state; optimizers nest four deep
+STATE_TREE_BYTES_MAX = (
+    64 << 20
+)  # ours: a checkpoint's scalars and structure; TENSORS_MAX entries of 256 bytes
+MODEL_NAME_CHARS_MAX = 96  # Hugging Face, the longest name of a repository
+MODEL_METADATA_BYTES_MAX = 64 << 10  # ours: training configuration and what else is said about a model
+MODEL_FILES_MAX = 10_000  # ours: of one model; at 150 bytes they fit a block
+MODEL_VERSIONS_MAX = 64  # ours: in one record, at 70 bytes each; the oldest leave the list
+
 # --- stores -----------------------------------------------------------------------------------------
 STORE_KEY_BYTES_MAX = 511  # lmdb: MDB_MAXKEYSIZE as commonly built
 STORE_VALUE_BYTES_MAX = 1 << 20  # ours: records and blocks' metadata are far smaller

@@ -38,7 +38,7 @@ class WholeFile:
             self._stream = os.fdopen(os.open(temporary, flags, mode), "wb", buffering=0)
             self._temporary = temporary
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Append all of `data`."""
         assert self._stream is not None, "written after commit or close"
         rest = memoryview(data)

@@ -1,4 +1,4 @@
-"""DAG-CBOR maps, as far as IPNS records need them.
+"""DAG-CBOR: the one form of a nest of maps, lists, scalars and CIDs.
 
 A general CBOR library builds dates, regular expressions, big numbers and shared references from
 what a stranger sent; DAG-CBOR has none of these, so this reader knows none of them.
@@ -8,25 +8,33 @@ Source: IPLD specs, DAG-CBOR ("Strictness"); RFC 8949.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping
 
 from primedht import limits
-from primedht.errors import InvalidRecord
+from primedht.cids import Cid
+from primedht.errors import InvalidArgument, InvalidRecord
 
 _UINT, _NEGATIVE, _BYTES, _TEXT, _ARRAY, _MAP, _TAG, _SIMPLE = range(8)
 _SIMPLE_VALUES: dict[int, bool | None] = {20: False, 21: True, 22: None}
+_SIMPLE_CODES = {value: code for code, value in _SIMPLE_VALUES.items()}
 _FLOAT64 = 27
 _TAG_CID = 42
 
 
-def encode_map(fields: Mapping[str, bytes | int]) -> bytes:
-    """Return `fields` (integers not negative) as a map in DAG-CBOR's order: by length, then bytes."""
-    out = _head(_MAP, len(fields))
-    for name, value in sorted(fields.items(), key=lambda field: (len(field[0]), field[0])):
-        out += _head(_TEXT, len(name)) + name.encode("ascii")
-        out += _head(_UINT, value) if isinstance(value, int) else _head(_BYTES, len(value)) + value
-    return out
+def encode(value: object) -> bytes:
+    """Return `value` in its one DAG-CBOR form.
+
+    It is made of dict (text keys), list, tuple, str, bytes, int (64 bits), float (finite), bool, None and
+    `Cid`. Raises `InvalidArgument` for anything else.
+    """
+    return _encode(value, limits.CBOR_DEPTH_MAX)
+
+
+def encode_map(fields: Mapping[str, object]) -> bytes:
+    """Return `fields` as a map in DAG-CBOR's order: by length, then bytes. Raises as `encode`."""
+    return encode(dict(fields))
 
 
 def decode_map(data: bytes) -> dict[str, object]:
@@ -36,6 +44,51 @@ def decode_map(data: bytes) -> dict[str, object]:
     if not isinstance(value, dict) or not reader.at_end():
         raise InvalidRecord("the data is not one DAG-CBOR map")
     return value
+
+
+def _encode(value: object, depth_left: int) -> bytes:
+    if depth_left == 0:
+        raise InvalidArgument(f"nested over {limits.CBOR_DEPTH_MAX} levels deep")
+    match value:
+        case None | bool():
+            return bytes((_SIMPLE << 5 | _SIMPLE_CODES[value],))
+        case int() if -(1 << 64) <= value < 1 << 64:
+            return _head(_UINT, value) if value >= 0 else _head(_NEGATIVE, -1 - value)
+        case float() if math.isfinite(value):
+            return bytes((_SIMPLE << 5 | _FLOAT64,)) + struct.pack(">d", value)
+        case bytes():
+            return _head(_BYTES, len(value)) + value
+        case str():
+            return _text(value)
+        case Cid():
+            raw = b"\x00" + bytes(value)  # the multibase prefix of binary
+            return _head(_TAG, _TAG_CID) + _head(_BYTES, len(raw)) + raw
+        case list() | tuple():
+            return _head(_ARRAY, len(value)) + b"".join(_encode(each, depth_left - 1) for each in value)
+        case dict():
+            return _map(value, depth_left)
+        case int() | float():
+            raise InvalidArgument(f"{value!r} has no DAG-CBOR form: integers of 64 bits and finite floats do")
+        case _:
+            raise InvalidArgument(f"a {type(value).__name__} has no DAG-CBOR form")
+
+
+def _map(fields: Mapping[object, object], depth_left: int) -> bytes:
+    entries = []
+    for name, value in fields.items():
+        if not isinstance(name, str):
+            raise InvalidArgument(f"a map's keys are texts, not {type(name).__name__}")
+        entries.append((_text(name), _encode(value, depth_left - 1)))
+    entries.sort()  # heads of lengths sort as the lengths do
+    return _head(_MAP, len(entries)) + b"".join(name + value for name, value in entries)
+
+
+def _text(text: str) -> bytes:
+    try:
+        raw = text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidArgument("text that is not Unicode: half a UTF-16 pair") from None
+    return _head(_TEXT, len(raw)) + raw
 
 
 def _head(major: int, argument: int) -> bytes:

@@ -1,0 +1,1 @@
+"""Tensors: their names, types and files, without any framework and without pickle."""
