@@ -56,7 +56,6 @@ fuzz: venv
 	$(BIN)/python -m pytest -q -m fuzz tests/fuzz -o faulthandler_timeout=0 $(ARGS)
 
 soak: venv
-	FUZZ_SECONDS=600 $(MAKE) fuzz
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
 # Some eight minutes; wants a machine with nothing else to do.
