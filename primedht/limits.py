@@ -51,6 +51,7 @@ BLOCK_THREADS_MAX = 8  # ours: reads and writes of block files at once
 BLOCK_REFERENCES_MAX = 4  # ours: files that one block may be a piece of
 BLOCKS_DISK_FREE_BYTES_MIN = 256 << 20  # ours: records and logs need room too
 BLOCK_FETCH_TIMEOUT_S = 60.0  # ours: one block, providers found included
+BLOCK_ROOM_RETRY_S = 60.0  # ours: after a collection that found nothing to remove, while the quota is reached
 BLOCK_CHECKS_INTERVAL_S = 3600.0  # ours: between looks at referenced files and at expired pins
 BITSWAP_MESSAGE_BYTES_MAX = 4 << 20  # IPFS specs, bitswap protocol, "Block Sizes"
 BITSWAP_ENTRIES_MAX = 16_384  # ours: wants and presences of one message; more take milliseconds to read

@@ -78,7 +78,9 @@ class Blocks:
         self._collector = collector
         self._providing = providing
         self._background = background
+        self._full_until = -math.inf
         store.on_file_changed = self._on_file_changed
+        store.make_room = self._make_room
 
     # --- adding --------------------------------------------------------------------------------------
 
@@ -228,6 +230,16 @@ class Blocks:
         }
 
     # --- parts of the above ------------------------------------------------------------------------------
+
+    async def _make_room(self) -> bool:
+        """Collect what is not pinned, unless that was of no use just now."""
+        if trio.current_time() < self._full_until:
+            return False
+        collected = await self._collector.collect()
+        log.info("blocks_collected", reason="the quota is reached", bytes=collected.bytes)
+        if not collected.blocks:
+            self._full_until = trio.current_time() + limits.BLOCK_ROOM_RETRY_S
+        return collected.blocks > 0
 
     async def _drop_expired(self) -> None:
         for pin in await self.pins.remove_expired():

@@ -8,7 +8,7 @@ most a file that the index does not know.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -63,7 +63,8 @@ class Removed:
 class LocalBlockstore:
     """The `Blockstore` of a node. Made by `open_blockstore`; used from tasks of one event loop.
 
-    bytes_max: quota for what is in the store and in files of its own; None is no limit.
+    bytes_max: quota for what is in the store and in files of its own; None is no limit. make_room: called
+    when that is reached, returns whether it has removed something.
     """
 
     def __init__(self, kv: KeyValue, files: BlockFiles, counts: Counts, *, bytes_max: int | None) -> None:
@@ -76,6 +77,7 @@ class LocalBlockstore:
         self._holds: set[_Kept] = set()
         self._guard: _Kept | None = None  # what was touched while a collection is under way
         self.on_file_changed: FileListener = lambda file: None
+        self.make_room: Callable[[], Awaitable[bool]] = _make_none
         self.on_stored: Callable[[list[Cid]], None] = lambda cids: None
 
     @property
@@ -161,6 +163,14 @@ class LocalBlockstore:
 
     async def put(self, blocks: Sequence[Block], *, hold: Hold | None = None) -> list[Cid]:
         self._keep(hold, [block.cid for block in blocks])
+        try:
+            return await self._put(blocks)
+        except StoreFull:
+            if not await self.make_room():
+                raise
+        return await self._put(blocks)
+
+    async def _put(self, blocks: Sequence[Block]) -> list[Cid]:
         async with self._lock:
             fresh: dict[bytes, Block] = {}
             replaced: dict[bytes, StoredBlock] = {}
@@ -421,6 +431,10 @@ class LocalBlockstore:
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await trio.to_thread.run_sync(work, limiter=self._threads)
+
+
+async def _make_none() -> bool:
+    return False
 
 
 async def open_blockstore(kv: KeyValue, files: BlockFiles, *, bytes_max: int | None) -> LocalBlockstore:

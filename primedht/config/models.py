@@ -199,8 +199,8 @@ class QuotasConfig(_Section):
     """Providers remembered of one content."""
 
     blocks_bytes_max: Bytes = 0
-    """Blocks of files and models, not counting those that stay in files of yours; beyond it nothing more
-    is added or fetched until something is unpinned and collected."""
+    """Blocks of files and models, not counting those that stay in files of yours. When it is reached,
+    what nothing pins goes; if that is not enough, nothing more is added or fetched."""
 
 
 class LimitsConfig(_Section):

@@ -193,6 +193,7 @@ async def test_an_import_that_fails_leaves_nothing_and_spares_the_rest(
         kept = await lab.add(DATA[:100_000])
         loose = Block(Cid.of(b"loose"), b"loose")
         await lab.blocks.put_block(loose)
+        await lab.blocks.pin(loose.cid, recursive=False)
         before = lab.blocks.store.counts
         with pytest.raises(StoreFull, match=r"quotas\.blocks_bytes_max"):
             await lab.add(DATA)
@@ -211,6 +212,22 @@ async def test_an_import_that_fails_leaves_nothing_and_spares_the_rest(
         assert await lab.read(kept.cid) == DATA[:100_000]
         assert await lab.blocks.get(loose.cid) == b"loose"
         assert len(block_files(tmp_path)) == 5
+
+
+async def test_what_is_not_pinned_gives_way_when_the_quota_is_reached(tmp_path: Path) -> None:
+    async with open_lab(tmp_path, bytes_max=400_000) as lab:
+        kept = await lab.add(DATA[:100_000])
+        loose = await lab.add(DATA[100_000:350_000])
+        await lab.blocks.unpin(loose.cid)
+        other = await lab.add(DATA[350_000:])
+        assert await lab.read(kept.cid) == DATA[:100_000]
+        assert await lab.read(other.cid) == DATA[350_000:]
+        with pytest.raises(BlockNotFound):
+            await lab.read(loose.cid)
+        for _ in range(2):
+            with pytest.raises(StoreFull):
+                await lab.add(DATA)
+        assert await lab.read(other.cid) == DATA[350_000:]
 
 
 async def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
