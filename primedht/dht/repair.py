@@ -134,11 +134,14 @@ class Repair:
     async def _serve_changes(self) -> NoReturn:
         """Find records whose R closest have a member that lacks them: the fresh ones, and after a change
         of the table all."""
-        scan_s = 0.0
+        scan_s, scanned_at = 0.0, -math.inf
         while True:
             await self._wake.wait()
-            # A scan of many records may take no more than a fraction of the time.
-            await trio.sleep(max(limits.REPAIR_BATCH_S, limits.REPAIR_SCAN_PAUSES * scan_s))
+            # A scan of many records may take no more than a fraction of the time. A single newcomer is
+            # seen to at once; records that come in wait for a put to reach its other holders.
+            pause_s = max(limits.REPAIR_BATCH_S, limits.REPAIR_SCAN_PAUSES * scan_s)
+            since = scanned_at if self._table_changed else trio.current_time()
+            await trio.sleep_until(since + pause_s)
             self._wake = trio.Event()
             fresh, self._fresh = self._fresh, {}
             table_changed, self._table_changed = self._table_changed, False
@@ -155,7 +158,8 @@ class Repair:
             if table_changed or len(self._holders) > 2 * len(self._values.store) + limits.REPAIR_SCAN_SLICE:
                 self._forget_gone()
             if table_changed:
-                scan_s = trio.current_time() - began
+                scanned_at = trio.current_time()
+                scan_s = scanned_at - began
 
     def _plan(self, entry: IndexEntry) -> None:
         """Set when this record is next seen to: soon if somebody lacks it, else in its interval."""
@@ -168,7 +172,9 @@ class Repair:
             self._holders[entry.key] = others
         known = self._holders[entry.key]
         if entry.key in self._unconfirmed or any(peer not in known for peer in others):
-            turn_s = rank * (limits.REPAIR_TURN_S + self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
+            # Who has not got it yet takes no turn.
+            turn = sum(peer in known for peer in others[:rank])
+            turn_s = turn * (limits.REPAIR_TURN_S + self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
             self._due.set(entry.key, max(now, ask_at) + turn_s)
             self._idle.unpark_all()
         elif entry.key not in self._due:
@@ -191,11 +197,13 @@ class Repair:
         rank, others = self._role(entry)
         to_ask = [peer for peer in others if peer not in self._holders.get(key, ())]
         unconfirmed = self._unconfirmed.pop(key, None)
+        newcomers = () if unconfirmed is not None else tuple(to_ask)
         if unconfirmed is not None or not to_ask:
             # The first turn, or the interval's: the closest holder asks everyone, the others only that one.
             to_ask = list(dict.fromkeys([*to_ask, *(others if rank == 0 else others[:1])]))
         for peer in to_ask:
-            failed = await self._ensure(entry, peer) == "failed"  # who refuses it is not asked again
+            ensured = await self._ensure(entry, peer, lacks=peer in newcomers)
+            failed = ensured == "failed"  # who refuses it is not asked again
             holders = [holder for holder in self._holders.get(key, ()) if holder != peer]
             self._holders[key] = tuple(holders if failed else [*holders, peer])
             if failed and unconfirmed is not None:
@@ -206,8 +214,16 @@ class Repair:
         if len(holders) < len(others):
             self._due.set(key, trio.current_time() + limits.REPAIR_RETRY_S)
 
-    async def _ensure(self, entry: IndexEntry, peer: PeerId) -> Ensured:
-        """See to it that `peer` has the record, ours or a better one."""
+    async def _ensure(self, entry: IndexEntry, peer: PeerId, *, lacks: bool = False) -> Ensured:
+        """See to it that `peer` has the record, ours or a better one.
+
+        lacks: it has just come, and most likely has not. A small record is then sent unasked, as the
+        question would cost as much; whoever has a better one refuses it, and is asked after all.
+        """
+        if lacks and entry.value_bytes <= limits.REPAIR_QUESTION_BYTES:
+            outcome = await self._send(entry, peer)
+            if outcome != "refused":
+                return outcome
         await self._spend(limits.REPAIR_QUESTION_BYTES)
         question = Message(MessageType.GET_VALUE, entry.key)
         try:
@@ -221,6 +237,9 @@ class Repair:
             await self._spend(len(reply.record.value))
             if await self._values.merge_reply(reply.record):
                 return "held"
+        return await self._send(entry, peer)
+
+    async def _send(self, entry: IndexEntry, peer: PeerId) -> Ensured:
         try:
             stored = await self._values.store.get(entry.key)
             if stored is None:
