@@ -25,6 +25,7 @@ from primedht.dht.lookup import AnyQuery, LookupResult, Lookups, Verdict, neares
 from primedht.dht.peers import Peers
 from primedht.dht.placement import place
 from primedht.dht.ports import Ports, Requester
+from primedht.dht.region import peers_around
 from primedht.dht.streaming import Spawn
 from primedht.dht.value_index import quota_block
 from primedht.dht.value_store import StoredRecord, ValueStore
@@ -96,6 +97,7 @@ class Values:
         config: DhtConfig, *, spawn: Spawn,
     ) -> None:  # fmt: skip
         self._rpc = ports.rpc
+        self._rng = ports.rng
         self._clock: WallClock = ports.clock
         self._peers = peers
         self._lookups = lookups
@@ -167,6 +169,7 @@ class Values:
         found = await self._lookups.closest_peers(stored.key, timeout_s=timeout_s)
         point = key_of(stored.key)
         ranked = list(found.closest)
+        around = await self._peers_around(stored.key, found, timeout_s=timeout_s)
         if self.serving:
             ranked = nearest_of([*ranked, self._peers.peer_id], point, self._config.k_bucket_size)
         replicas = self._config.replication_factor
@@ -185,6 +188,16 @@ class Values:
             patience_s=self._peers.slow_after_s,
             timeout_s=max(1.0, timeout_s - (trio.current_time() - began)),
         )
+        if around:  # those that crowd about the key may keep nothing, and not all of them are known
+            beside = await place(
+                around,
+                copies=self._config.k_bucket_size,
+                send=send,
+                patience_s=self._peers.slow_after_s,
+                timeout_s=max(1.0, timeout_s - (trio.current_time() - began)),
+            )
+            placed.holders += beside.holders
+            placed.refused += beside.refused
         holders = nearest_of(placed.holders, point, len(placed.holders))
         if self.store.entry(stored.key) is not None:
             self.on_stored(stored.key, [holder for holder in holders if holder != self._peers.peer_id])
@@ -352,7 +365,45 @@ class Values:
             return selection, LookupResult((), Trace(key, (), "enough", 0.0))
         request = Message(MessageType.GET_VALUE, key)
         result = await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+        if result.trace.stopped != "timeout" and not selection.enough:
+            await self._ask_around(request, result, judge, timeout_s=timeout_s)
         return selection, result
+
+    async def _ask_around(
+        self,
+        request: Message,
+        result: LookupResult,
+        judge: Callable[[PeerId, Message], Verdict],
+        *,
+        timeout_s: float,
+    ) -> None:
+        """Where the closest peers crowd about the key as honest ones do not, ask others of its region."""
+        others = await self._peers_around(request.key, result, timeout_s=timeout_s)
+
+        async def ask(peer: PeerId) -> None:
+            try:
+                reply = await self._rpc.request(peer, request, timeout_s=self._request_timeout_s)
+                judge(peer, reply)
+            except RemoteError as error:
+                self._peers.failed(peer, error)
+
+        with trio.move_on_after(timeout_s):
+            async with trio.open_nursery() as nursery:
+                for peer in others:
+                    nursery.start_soon(ask, peer)
+
+    async def _peers_around(self, key: bytes, result: LookupResult, *, timeout_s: float) -> list[PeerId]:
+        others = await peers_around(
+            self._lookups,
+            self._rng,
+            key_of(key),
+            result.closest,
+            bucket_size=self._config.k_bucket_size,
+            timeout_s=timeout_s,
+        )
+        if others:
+            log.info("region_asked", key=key.hex(), peers=len(others))
+        return others
 
     # --- inbound -----------------------------------------------------------------------------------
 

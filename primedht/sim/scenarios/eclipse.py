@@ -1,8 +1,8 @@
 """Sybils from two address blocks surround some keys: reads of what was there before, and of new values.
 
-The readers have looked up some keys before, as any node that has been up for a while: it tells the network's
-size by them. For each target, ids are ground until they are closer to it than any honest node. The Sybils
-name only each other, take records and return none.
+Readers and writers have looked up some keys before, as any node that has been up for a while: it tells the
+network's size by them. For each target, ids are ground until they are closer to it than any honest node.
+The Sybils name only each other, take records and return none.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ async def run(run: Run) -> None:
 
         async def put(number: int) -> None:
             key = (*before, *after)[number]
-            await work.put(work.node(), key, value=author.sign(key, work.value(), ttl_s=_TTL_S))
+            await work.put(
+                chosen[run.rng.randrange(readers)], key, value=author.sign(key, work.value(), ttl_s=_TTL_S)
+            )
 
         run.phase = "puts"
         await run.each(targets, put, at_once=_AT_ONCE)
@@ -81,5 +83,5 @@ SCENARIO = Scenario(
     "Sybils surround some keys",
     120.0,
     run,
-    {"targets": 5, "sybils": 24, "readers": 50, "warm_up": 8, "success_min": 0.0},
+    {"targets": 5, "sybils": 24, "readers": 50, "warm_up": 8, "success_min": 0.95},
 )
