@@ -55,7 +55,7 @@ class InvalidArgument(LocalError):
 
 
 class ValueTooLarge(LocalError):
-    """The value exceeds what one record may hold."""
+    """The value exceeds what one record may hold, or what a get asked for."""
 
     code: ClassVar[str] = "value_too_large"
 

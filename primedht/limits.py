@@ -21,6 +21,9 @@ REQUEST_TIMEOUT_S = 10.0  # go-libp2p-kad-dht, dht_net.go
 # --- records ----------------------------------------------------------------------------------------
 VALUE_BYTES_MAX = 64 << 10  # rust-libp2p's store refuses more than 65 KiB
 INLINE_BYTES_MAX = 8 << 10  # docs/design.md, "Big values"
+GET_BYTES_MAX = 1 << 30  # ours: of a value that a get follows its pointer to, unless it asks for more
+BIG_PUTS_AT_ONCE = 16  # ours: each holds a batch of blocks in memory
+PUSHED_BATCH_BYTES = 4 << 20  # ours: of a value that comes in pieces, stored together
 RECORD_AGE_S_MAX = 48 * 3600.0  # go-libp2p-kad-dht, amino/defaults.go
 WRITER_TIME_AHEAD_S_MAX = 60.0  # docs/design.md, "Keys, values, lifetimes"
 SIGNED_ISSUED_AHEAD_S_MAX = 120.0  # docs/design.md, "Keys, values, lifetimes"
@@ -154,6 +157,7 @@ FILE_DESCRIPTORS = 16_384  # ours: control connections, piped streams, peers, th
 STATUS_KEPT_ALIVE_MAX = 100  # ours: own values that a status lists; it counts the others
 CONTROL_CHUNK_BYTES = 64 << 10  # ours: as we send them; within CONTROL_SMALL_REQUEST_BYTES
 CONTROL_CHUNK_BYTES_MAX = 1 << 20  # ours: as we take them
+CONTROL_GET_BYTES_MAX = 1 << 20  # ours: of a value in one answer; larger ones come in chunks
 CONTROL_CHUNKS_UNANSWERED = 16  # ours: sent by our clients; so few answers never fill a socket
 CONTROL_DESCRIPTORS_MAX = 4  # ours: of a connection, not yet taken by a request; an import sends one
 CONTROL_STEP_S = 60.0  # ours: our clients' patience between signs of life of an import

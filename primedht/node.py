@@ -23,9 +23,10 @@ import structlog
 import trio
 
 from primedht import limits
+from primedht.blocks.big_values import BigValues, check_wanted, open_big_values
 from primedht.blocks.bitswap.bitswap import open_bitswap
 from primedht.blocks.blocks import Blocks, open_blocks
-from primedht.cids import multihash_of, parse_cid
+from primedht.cids import Cid, multihash_of, parse_cid
 from primedht.clock import StepWatch, SystemClock
 from primedht.config import Config, NodeConfig
 from primedht.datadir import DataDir, open_data_dir
@@ -54,6 +55,7 @@ from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
 from primedht.psk import Psk, read_psk_file
 from primedht.records.keys import KeyClass, format_key, parse_key_text, peer_of
+from primedht.records.pointer import Pointer, decode_pointer, sign_open_pointer
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
 from primedht.results import (
@@ -67,7 +69,7 @@ from primedht.results import (
 from primedht.stores.backends import open_backend
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
-from primedht.transfers import InlineSink, InlineSource, ValueSink, ValueSource, check_inline
+from primedht.transfers import InlineSink, InlineSource, ValueSink, ValueSource
 
 log = structlog.get_logger(__name__)
 
@@ -92,12 +94,14 @@ class Node:
     """
 
     def __init__(
-        self, config: Config, dht: Dht, blocks: Blocks, host: Host, identity: AnyPrivateKey,
-        keystore: Keystore | None, store: KeyValue, backend: str, data_dir: Path | None,
+        self, config: Config, dht: Dht, blocks: Blocks, values: BigValues, host: Host,
+        identity: AnyPrivateKey, keystore: Keystore | None, store: KeyValue, backend: str,
+        data_dir: Path | None,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
         self.blocks = blocks
+        self._values = values
         self.host = host
         self._identity = identity
         self._keystore = keystore
@@ -162,7 +166,9 @@ class Node:
     ) -> PutResult:
         """Store `value` under `key` on the R closest peers and keep it alive until `delete`.
 
-        A `/prime` key is signed with the key of its owner: this node's, or one of its keystore.
+        A `/prime` key is signed with the key of its owner: this node's, or one of its keystore. A value
+        above `records.inline_bytes_max` is kept as blocks, and the record points at them; `open_sink`
+        takes one that is not in memory.
 
         Args:
             ttl: life of an open or owned value; default the configuration's.
@@ -170,20 +176,13 @@ class Node:
             once: do not put it again before it expires.
         Raises:
             InvalidKey, InvalidRecord, ValueTooLarge, StaleRecord, NotPermitted: nothing was sent.
+            StoreFull, DiskFull: this node has no room for the blocks.
             QuorumNotReached: fewer than `min_holders` took it.
         """
-        check_inline(len(value), self.config.records.inline_bytes_max)
-        wire_key, ttl_s = self._checked_put(key, ttl)
-        if self.dht.classify(wire_key) is KeyClass.PRIME:
-            value = self._sign(wire_key, Content.VALUE, value, ttl_s or seconds(self.dht.config.ttl))
-        return await self.dht.put_value(
-            wire_key,
-            value,
-            ttl_s=ttl_s,
-            min_holders=min_holders,
-            keep=not once,
-            timeout_s=seconds(timeout),
-        )
+        timeout_s = seconds(timeout)
+        async with self.open_sink(key, size=len(value), ttl=ttl, min_holders=min_holders, once=once) as sink:
+            await sink.write(value)
+            return await sink.commit(timeout=timeout_s)
 
     @asynccontextmanager
     async def open_sink(
@@ -198,34 +197,96 @@ class Node:
         """Store a value that comes in pieces; what is not committed when the block is left is forgotten.
 
         size: in bytes, if known. The other arguments are those of `put`. Raises what can be known before
-        a byte has come: `InvalidKey`, `InvalidArgument`, `ValueTooLarge`, `NotPermitted`.
+        a byte has come: `InvalidKey`, `InvalidArgument`, `ValueTooLarge`, `NotPermitted`, `StoreFull`.
         """
-        self._checked_put(key, ttl)
+        wire_key, ttl_s = self._checked_put(key, ttl)
+        key_class = self.dht.classify(wire_key)
+        life_s = ttl_s or seconds(self.dht.config.ttl)
 
-        async def store(value: bytes, timeout_s: float) -> PutResult:
-            return await self.put(key, value, ttl=ttl, min_holders=min_holders, once=once, timeout=timeout_s)
+        async def put(value: bytes, timeout_s: float) -> PutResult:
+            return await self.dht.put_value(
+                wire_key,
+                value,
+                ttl_s=ttl_s,
+                min_holders=min_holders,
+                keep=not once,
+                timeout_s=timeout_s,
+            )
 
-        yield InlineSink(store, size=size, bytes_max=self.config.records.inline_bytes_max)
+        async def put_inline(value: bytes, timeout_s: float) -> PutResult:
+            if key_class is KeyClass.PRIME:
+                value = self._sign(wire_key, Content.VALUE, value, life_s)
+            result = await put(value, timeout_s)
+            await self._values.release(wire_key)
+            return result
 
-    async def open_source(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> ValueSource:
-        """Find a value and return what gives it in pieces. Arguments and errors are those of `get_record`."""
-        return InlineSource(await self.get_record(key, quorum=quorum, timeout=timeout))
+        async def put_pointer(pointer: Pointer, timeout_s: float) -> PutResult:
+            return await put(self._signed_pointer(wire_key, pointer, life_s), timeout_s)
 
-    async def get(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None:
+        async def is_pointed_at(root: Cid) -> bool:
+            own = await self.dht.storage.own_record(wire_key)
+            return own is not None and bytes(root) in own.value
+
+        if key_class in (KeyClass.PK, KeyClass.IPNS):
+            yield InlineSink(put_inline, size=size, bytes_max=self.config.records.inline_bytes_max)
+            return
+        async with self._values.open_sink(
+            wire_key,
+            size=size,
+            once_s=life_s if once else None,
+            put_inline=put_inline,
+            put_pointer=put_pointer,
+            is_pointed_at=is_pointed_at,
+        ) as sink:
+            yield sink
+
+    async def open_source(
+        self, key: Key, *, quorum: int = 1, max_bytes: int = limits.GET_BYTES_MAX, timeout: Duration = 60
+    ) -> ValueSource:
+        """Find a value and return what gives it in pieces. Arguments and errors are those of `get_record`.
+
+        timeout: for finding it. The blocks of a large value are fetched with the first piece.
+        """
+        found = await self.dht.get_value(_wire_key(key), quorum=quorum, timeout_s=seconds(timeout))
+        if found.root is None:
+            check_wanted(len(found.payload), max_bytes)
+            return InlineSource(replace(found, value=found.payload))
+        return await self._values.open_source(decode_pointer(found.payload), found, bytes_max=max_bytes)
+
+    async def get(
+        self, key: Key, *, quorum: int = 1, max_bytes: int = limits.GET_BYTES_MAX, timeout: Duration = 60
+    ) -> bytes | None:
         """Return the best value of `key`, or None if there is none. Raises as `get_record` otherwise."""
         try:
-            return (await self.get_record(key, quorum=quorum, timeout=timeout)).value
+            found = await self.get_record(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout)
+            return found.value
         except ValueNotFound:
             return None
 
-    async def get_record(self, key: Key, *, quorum: int = 1, timeout: Duration = 60) -> FoundValue:
+    async def get_record(
+        self, key: Key, *, quorum: int = 1, max_bytes: int = limits.GET_BYTES_MAX, timeout: Duration = 60
+    ) -> FoundValue:
         """Return the best value of `key`, without its envelope, and what is known about it.
 
-        quorum: peers that must have returned that very record, this node included.
-        Raises: `InvalidKey`, `ValueNotFound`, `QuorumNotReached`, `OperationTimeout`.
+        Args:
+            quorum: peers that must have returned that very record, this node included.
+            max_bytes: of the value; `open_source` gives a large one without holding it in memory.
+            timeout: for finding it; the blocks of a large value take as long as they come.
+        Raises:
+            InvalidKey, ValueNotFound, QuorumNotReached, OperationTimeout.
+            ValueTooLarge: it has more than `max_bytes`.
+            BlockNotFound: nobody who was found has the blocks of a large value.
+            InvalidDag: they are not what their pointer says.
         """
-        found = await self.dht.get_value(_wire_key(key), quorum=quorum, timeout_s=seconds(timeout))
-        return replace(found, value=found.payload)
+        source = await self.open_source(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout)
+        value = bytearray()
+        try:
+            while data := await source.read():
+                value += data
+        finally:
+            await source.aclose()
+        payload = bytes(value)
+        return replace(source.found, value=payload, payload=payload)
 
     async def delete(self, key: Key, *, timeout: Duration = 60) -> PutResult:
         """Delete the value of `key`: its holders remember that until no copy can be left."""
@@ -236,7 +297,9 @@ class Node:
         tombstone = b""
         if key_class is KeyClass.PRIME:
             tombstone = self._sign(wire_key, Content.TOMBSTONE, b"", limits.SIGNED_LIFETIME_S_MAX)
-        return await self.dht.delete_value(wire_key, tombstone, timeout_s=seconds(timeout))
+        result = await self.dht.delete_value(wire_key, tombstone, timeout_s=seconds(timeout))
+        await self._values.release(wire_key)
+        return result
 
     async def put_many(
         self, items: Mapping[Key, bytes] | Iterable[tuple[Key, bytes]], *, timeout: Duration = 60
@@ -458,6 +521,15 @@ class Node:
         stored = self.dht.storage.version_floor(key)
         return self._envelope(signer, key, content, payload, ttl_s, stored)
 
+    def _signed_pointer(self, key: bytes, pointer: Pointer, ttl_s: float) -> bytes:
+        """Return the record's value that points at the blocks of a large value."""
+        if self.dht.classify(key) is KeyClass.PRIME:
+            return self._sign(key, Content.POINTER, pointer.encode(), ttl_s)
+        signer = self._signer(self.peer_id)
+        if signer is None:
+            raise NotPermitted("this node's key is not Ed25519 and signs no pointers; put a smaller value")
+        return sign_open_pointer(signer, self.dht.config.network_id, key, pointer)
+
     def _envelope(
         self,
         signer: PrivateKey,
@@ -572,8 +644,15 @@ async def open_node(
         blocks.exchange = await stack.enter_async_context(
             open_bitswap(host.connections, host.streams, blocks.store, engine.find_providers)
         )
+        values = await stack.enter_async_context(
+            open_big_values(
+                blocks,
+                inline_bytes_max=config.records.inline_bytes_max,
+                kept_keys=lambda: [entry.key for entry in engine.storage.own_entries()],
+            )
+        )
         path = directory.path if directory is not None else None
-        yield Node(config, engine, blocks, host, identity, keystore, storage, backend, path)
+        yield Node(config, engine, blocks, values, host, identity, keystore, storage, backend, path)
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:

@@ -60,6 +60,7 @@ class PutResult:
     holders: peers that accepted it, this node included if it is one of them.
     wanted: holders asked for; degraded: fewer than the replication factor hold it now.
     sequence: of an owned (`/prime`) record, else None. expires_unix_s: when every copy is gone.
+    root: the binary CID of the blocks that hold the value, if the record only points at them.
     """
 
     key: bytes
@@ -71,6 +72,7 @@ class PutResult:
     sequence: int | None
     expires_unix_s: float
     trace: Trace | None = None
+    root: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class FoundValue:
     authenticated: whether its writer's signature or hash was verified (False for open keys).
     sources: peers that returned this very record, this node included.
     writer_unix_ms: when its writer put it, for open keys; None elsewhere.
+    root: the binary CID of the blocks that hold the value; None if the record itself does. `Dht` then
+    returns the pointer to them as the payload (records/pointer.py), `Node` and the clients the value.
     """
 
     key: bytes
@@ -93,6 +97,7 @@ class FoundValue:
     writer_unix_ms: int | None = None
     expires_unix_s: float | None = None
     trace: Trace | None = None
+    root: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from primedht.blocks.chunker import Limited, Readable
 from primedht.blocks.directories import DirectoryTree
 from primedht.blocks.importer import import_file, import_symlink
 from primedht.blocks.profiles import Profile
+from primedht.blocks.pushed import PushedFile
 from primedht.blocks.references import ReferencedFile
 from primedht.blocks.store import LocalBlockstore
 from primedht.cids import Cid
@@ -81,6 +82,10 @@ class Adding:
             raise FileChanged(f"{local} was changed while it was added; add it again")
         self._place(path, part)
         return part
+
+    def pushed_file(self) -> PushedFile:
+        """Return what takes one file whose bytes come piece by piece; its `finish` ends the import."""
+        return PushedFile(self._store, self._hold, self._profile, self.fresh)
 
     async def symlink(self, path: str, target: str) -> None:
         """Add a symbolic link; it is not followed."""

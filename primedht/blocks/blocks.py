@@ -115,6 +115,11 @@ class Blocks:
         if self._providing is not None:
             self._background.start_soon(self._provide, self._providing, cid)
 
+    async def announce_now(self, cid: Cid) -> None:
+        """As `announce`; returns once the closest peers were told, or could not be."""
+        if self._providing is not None:
+            await self._provide(self._providing, cid)
+
     async def stop_announcing(self, cid: Cid) -> None:
         """Tell the DHT no more that `cid` is here."""
         if self._providing is not None:

@@ -25,12 +25,12 @@ def import_file(file: Readable, profile: Profile) -> Blocks:
     tree = BalancedTree(profile)
     offset = 0
     for chunk in chunks(file, profile):
-        placed = _leaf(chunk, offset, profile)
+        placed = leaf_of(chunk, offset, profile)
         yield placed
         yield from tree.add(Part(placed.block.cid, len(chunk), len(placed.block.data)))
         offset += len(chunk)
     if offset == 0:
-        empty = _leaf(b"", 0, profile)
+        empty = leaf_of(b"", 0, profile)
         yield empty
         return Part(empty.block.cid, 0, len(empty.block.data))
     return (yield from tree.finish())
@@ -43,7 +43,8 @@ def import_symlink(target: str, profile: Profile) -> Blocks:
     return Part(block.cid, 0, len(block.data))
 
 
-def _leaf(chunk: bytes, offset: int, profile: Profile) -> Placed:
+def leaf_of(chunk: bytes, offset: int, profile: Profile) -> Placed:
+    """Return a file's leaf. offset: of the chunk in the file."""
     if profile.raw_leaves:
         return Placed(make_block(chunk, RAW), offset)
     return Placed(make_block(unixfs.leaf_node(chunk), DAG_PB, version=profile.cid_version), offset)

@@ -133,7 +133,15 @@ def put_json(result: PutResult) -> dict[str, Any]:
         "degraded": result.degraded,
         "sequence": result.sequence,
         "expires_unix_s": result.expires_unix_s,
+        "root": root_text(result.root),
     }
+
+
+def root_text(root: bytes | None) -> str | None:
+    """Return the CID of a large value's blocks in text."""
+    from primedht.cids import Cid
+
+    return None if root is None else str(Cid.from_bytes(root))
 
 
 def holders_text(result: PutResult) -> str:

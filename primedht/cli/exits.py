@@ -36,7 +36,7 @@ _ADVICE = {
     "pickle_refused": "convert it to safetensors",
     "file_changed": "add the file again",
     "peer_not_found": "check the peer id; a peer is found only while it is connected to the network",
-    "value_too_large": "split it, or store a reference to it",
+    "value_too_large": "raise --max-bytes to get it",
     "quorum_not_reached": "start more nodes, or ask for fewer",
     "timeout": "try again, or give a longer --timeout",
     "peer_unreachable": "check the address and that the peer is running",

@@ -14,7 +14,7 @@ from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Tim
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
-from primedht.units import parse_duration
+from primedht.units import parse_duration, parse_size
 
 if TYPE_CHECKING:
     from primedht.results import FoundValue
@@ -63,6 +63,9 @@ def get(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write the value to this file.")
     ] = None,
     quorum: Annotated[int, typer.Option(metavar="N", min=1, help="Ask until N peers had it.")] = 1,
+    max_bytes: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Refuse a larger value; 1GiB unless given.")
+    ] = None,
     timeout: Timeout = "60s",
     as_json: AsJson = False,
     control: Control = None,
@@ -70,16 +73,18 @@ def get(
 ) -> None:
     """Print the value of a key, byte for byte."""
     wire_key, limit_s = common.key_of(key), common.timeout_s(timeout)
+    bytes_max = None if max_bytes is None else parse_size(max_bytes)
     daemon = common.client(control, data_dir)
     if output is not None:
         with Meter("looking up") as meter:
             found, size = daemon.get_to(
-                wire_key, output, quorum=quorum, timeout=limit_s, progress=meter.on_transfer
-            )
+                *(wire_key, output), quorum=quorum, max_bytes=bytes_max, timeout=limit_s,
+                progress=meter.on_transfer,
+            )  # fmt: skip
         common.print_result(found_json(found, size=size), as_json=as_json)
         return
     with Meter("looking up"):
-        found = daemon.get_record(wire_key, quorum=quorum, timeout=limit_s)
+        found = daemon.get_record(wire_key, quorum=quorum, max_bytes=bytes_max, timeout=limit_s)
     if as_json:
         common.print_json(found_json(found))
     else:
@@ -112,6 +117,7 @@ def found_json(found: FoundValue, *, size: int | None = None) -> dict[str, Any]:
         "sequence": found.sequence,
         "writer_unix_ms": found.writer_unix_ms,
         "expires_unix_s": found.expires_unix_s,
+        "root": common.root_text(found.root),
     }
     if size is None:
         shown["value_base64"] = base64.b64encode(found.payload).decode("ascii")

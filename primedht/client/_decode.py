@@ -34,6 +34,7 @@ def put_result(message: pb.PutResult) -> PutResult:
         sequence=message.sequence if message.HasField("sequence") else None,
         expires_unix_s=message.expires_unix_s,
         trace=trace(message.trace) if message.HasField("trace") else None,
+        root=message.root if message.HasField("root") else None,
     )
 
 
@@ -48,6 +49,7 @@ def found_value(message: pb.FoundValue) -> FoundValue:
         writer_unix_ms=message.writer_unix_ms if message.HasField("writer_unix_ms") else None,
         expires_unix_s=message.expires_unix_s if message.HasField("expires_unix_s") else None,
         trace=trace(message.trace) if message.HasField("trace") else None,
+        root=message.root if message.HasField("root") else None,
     )
 
 

@@ -127,7 +127,7 @@ class Upload:
 
 
 def download(
-    key: bytes | str, *, quorum: int, timeout: Duration, want_trace: bool
+    key: bytes | str, *, quorum: int, max_bytes: int | None, timeout: Duration, want_trace: bool
 ) -> Call[FoundValue | Progress | bytes]:
     """Return the call of a get in chunks: what is known of the value, then its bytes, and progress."""
     size = 0
@@ -148,7 +148,11 @@ def download(
 
     request, timeout_s = prime_request(
         "get_chunked",
-        pb.GetChunkedRequest(key=key_bytes(key), quorum=count(quorum, "quorum")),
+        pb.GetChunkedRequest(
+            key=key_bytes(key),
+            quorum=count(quorum, "quorum"),
+            max_bytes=None if max_bytes is None else count(max_bytes, "max_bytes"),
+        ),
         timeout,
         want_trace=want_trace,
     )

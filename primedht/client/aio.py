@@ -6,9 +6,11 @@ use one client per loop; its tasks may call it side by side.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, aclosing, suppress
+from dataclasses import replace
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, overload
 
 import anyio
@@ -35,7 +37,13 @@ from primedht.client._transfer import (
 )
 from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
-from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
+from primedht.errors import (
+    DaemonUnavailable,
+    OperationTimeout,
+    ProtocolViolation,
+    ValueNotFound,
+    ValueTooLarge,
+)
 from primedht.events import OperationEnded
 from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, CONTROL_STEP_S, VALUE_BYTES_MAX
 from primedht.pb.p2pd_pb2 import PrimeResponse
@@ -119,7 +127,9 @@ class AsyncClient:
             return await self._upload(upload, source, progress)
 
     @overload
-    async def get(self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None: ...
+    async def get(
+        self, key: bytes | str, *, quorum: int = 1, max_bytes: int | None = None, timeout: Duration = 60
+    ) -> bytes | None: ...
 
     @overload
     async def get(
@@ -128,6 +138,7 @@ class AsyncClient:
         *,
         to: Target,
         quorum: int = 1,
+        max_bytes: int | None = None,
         timeout: Duration = 60,
         progress: OnProgress | None = None,
     ) -> int | None: ...
@@ -138,14 +149,20 @@ class AsyncClient:
         *,
         to: Target | None = None,
         quorum: int = 1,
+        max_bytes: int | None = None,
         timeout: Duration = 60,
         progress: OnProgress | None = None,
     ) -> bytes | int | None:
         """Return the value of `key`, as `Client.get` does; files are written in a worker thread."""
         try:
             if to is None:
-                return (await self.get_record(key, quorum=quorum, timeout=timeout)).payload
-            return (await self.get_to(key, to, quorum=quorum, timeout=timeout, progress=progress))[1]
+                return (
+                    await self.get_record(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout)
+                ).payload
+            found = await self.get_to(
+                key, to, quorum=quorum, max_bytes=max_bytes, timeout=timeout, progress=progress
+            )
+            return found[1]
         except ValueNotFound:
             return None
 
@@ -155,13 +172,36 @@ class AsyncClient:
         to: Target,
         *,
         quorum: int = 1,
+        max_bytes: int | None = None,
         timeout: Duration = 60,
         progress: OnProgress | None = None,
     ) -> tuple[FoundValue, int]:
         """Write the value of `key` as `get` does; return what is known about it, without its bytes, and its
         size. Raises `ValueNotFound`."""
-        call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
+        call = download(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout, want_trace=False)
         return await self._download(call, to, progress)
+
+    async def get_record(
+        self,
+        key: bytes | str,
+        *,
+        quorum: int = 1,
+        max_bytes: int | None = None,
+        timeout: Duration = 60,
+        want_trace: bool = False,
+    ) -> FoundValue:
+        """Return the value of `key` and what is known about it, as `Client.get_record` does."""
+        if max_bytes is None:
+            try:
+                return await self._one(
+                    _ops.get_record(key, quorum=quorum, timeout=timeout, want_trace=want_trace)
+                )
+            except ValueTooLarge:  # for one answer
+                pass
+        data = io.BytesIO()
+        call = download(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout, want_trace=want_trace)
+        found, _ = await self._download(call, data, None)
+        return replace(found, value=data.getvalue(), payload=data.getvalue())
 
     async def events(
         self, operations: Iterable[str] = (), *, want_trace: bool = False
@@ -224,7 +264,6 @@ class AsyncClient:
     stat = _one(_blocks.stat)
     get_block = _one(_blocks.get_block)
     put_block = _one(_blocks.put_block)
-    get_record = _one(_ops.get_record)
     delete = _one(_ops.delete)
     put_many = _each(_ops.put_many)
     get_many = _each(_ops.get_many)

@@ -6,12 +6,14 @@ one, so calls of several threads run side by side and a child never touches its 
 
 from __future__ import annotations
 
+import io
 import os
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from math import inf
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, overload
 
@@ -35,7 +37,13 @@ from primedht.client._transfer import (
 )
 from primedht.client.locate import locate
 from primedht.control_addr import ControlAddr, UnixAddr
-from primedht.errors import DaemonUnavailable, OperationTimeout, ProtocolViolation, ValueNotFound
+from primedht.errors import (
+    DaemonUnavailable,
+    OperationTimeout,
+    ProtocolViolation,
+    ValueNotFound,
+    ValueTooLarge,
+)
 from primedht.events import OperationEnded
 from primedht.limits import (
     CONTROL_RESPONSE_BYTES_MAX,
@@ -129,7 +137,9 @@ class Client:
             return self._upload(upload, source, progress)
 
     @overload
-    def get(self, key: bytes | str, *, quorum: int = 1, timeout: Duration = 60) -> bytes | None: ...
+    def get(
+        self, key: bytes | str, *, quorum: int = 1, max_bytes: int | None = None, timeout: Duration = 60
+    ) -> bytes | None: ...
 
     @overload
     def get(
@@ -138,6 +148,7 @@ class Client:
         *,
         to: Target,
         quorum: int = 1,
+        max_bytes: int | None = None,
         timeout: Duration = 60,
         progress: OnProgress | None = None,
     ) -> int | None: ...
@@ -148,6 +159,7 @@ class Client:
         *,
         to: Target | None = None,
         quorum: int = 1,
+        max_bytes: int | None = None,
         timeout: Duration = 60,
         progress: OnProgress | None = None,
     ) -> bytes | int | None:
@@ -155,13 +167,17 @@ class Client:
 
         to: write it there instead, and return its size. A path is written beside its place, synced and
         renamed: it never holds a part of the value, and stays as it was if there is none. A binary file
-        is written from where it stands. timeout: for finding the value. progress: told how far it is.
+        is written from where it stands. max_bytes: of the value, beyond which `ValueTooLarge` is raised;
+        None is the daemon's default, 1 GiB. timeout: for finding the value. progress: told how far it is.
         Raises `InvalidArgument` or `DiskFull` for a path that cannot be written.
         """
         try:
             if to is None:
-                return self.get_record(key, quorum=quorum, timeout=timeout).payload
-            return self.get_to(key, to, quorum=quorum, timeout=timeout, progress=progress)[1]
+                return self.get_record(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout).payload
+            found = self.get_to(
+                key, to, quorum=quorum, max_bytes=max_bytes, timeout=timeout, progress=progress
+            )
+            return found[1]
         except ValueNotFound:
             return None
 
@@ -171,13 +187,37 @@ class Client:
         to: Target,
         *,
         quorum: int = 1,
+        max_bytes: int | None = None,
         timeout: Duration = 60,
         progress: OnProgress | None = None,
     ) -> tuple[FoundValue, int]:
         """Write the value of `key` as `get` does; return what is known about it, without its bytes, and its
         size. Raises `ValueNotFound`."""
-        call = download(key, quorum=quorum, timeout=timeout, want_trace=False)
+        call = download(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout, want_trace=False)
         return self._download(call, to, progress)
+
+    def get_record(
+        self,
+        key: bytes | str,
+        *,
+        quorum: int = 1,
+        max_bytes: int | None = None,
+        timeout: Duration = 60,
+        want_trace: bool = False,
+    ) -> FoundValue:
+        """Return the value of `key` and what is known about it. Raises `ValueNotFound`.
+
+        max_bytes, timeout: as for `get`.
+        """
+        if max_bytes is None:
+            try:
+                return self._one(_ops.get_record(key, quorum=quorum, timeout=timeout, want_trace=want_trace))
+            except ValueTooLarge:  # for one answer
+                pass
+        data = io.BytesIO()
+        call = download(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout, want_trace=want_trace)
+        found, _ = self._download(call, data, None)
+        return replace(found, value=data.getvalue(), payload=data.getvalue())
 
     def events(
         self, operations: Iterable[str] = (), *, want_trace: bool = False
@@ -253,7 +293,6 @@ class Client:
     stat = _one(_blocks.stat)
     get_block = _one(_blocks.get_block)
     put_block = _one(_blocks.put_block)
-    get_record = _one(_ops.get_record)
     delete = _one(_ops.delete)
     put_many = _each(_ops.put_many)
     get_many = _each(_ops.get_many)

@@ -156,7 +156,8 @@ class RecordsConfig(_Section):
     """The largest value in one record, ours or a peer's."""
 
     inline_bytes_max: Annotated[Bytes, Field(ge=1, le=limits.VALUE_BYTES_MAX)] = limits.INLINE_BYTES_MAX
-    """The largest value that `put` takes; at most value_bytes_max."""
+    """The largest value that `put` keeps in the record itself; larger ones become blocks. At most
+    value_bytes_max."""
 
 
 class StorageConfig(_Section):

@@ -52,6 +52,7 @@ def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
         sequence=result.sequence,
         expires_unix_s=result.expires_unix_s,
         trace=trace(result.trace) if want_trace and result.trace else None,
+        root=result.root,
     )
 
 
@@ -66,6 +67,7 @@ def found_value(found: FoundValue, *, want_trace: bool) -> pb.FoundValue:
         writer_unix_ms=found.writer_unix_ms,
         expires_unix_s=found.expires_unix_s,
         trace=trace(found.trace) if want_trace and found.trace else None,
+        root=found.root,
     )
 
 

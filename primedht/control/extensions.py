@@ -66,7 +66,9 @@ async def _get(op: Operation) -> None:
 
 
 async def _get_one(op: Operation, key: bytes, quorum: int) -> pb.FoundValue:
-    found = await op.node.get_record(key, quorum=max(1, quorum), timeout=op.timeout_s)
+    found = await op.node.get_record(
+        key, quorum=max(1, quorum), max_bytes=limits.CONTROL_GET_BYTES_MAX, timeout=op.timeout_s
+    )
     return encode.found_value(found, want_trace=op.want_trace)
 
 

@@ -93,11 +93,16 @@ async def _next_step(op: Operation) -> tuple[pb.PrimeRequest, str | None]:
 
 
 async def get(op: Operation) -> None:
-    """Answer GetChunkedRequest. Raises as `Node.get_record`."""
+    """Answer GetChunkedRequest. Raises as `Node.open_source` and what that returns."""
     wanted = op.request.get_chunked
 
     async def find() -> ValueSource:
-        source = op.node.open_source(wanted.key, quorum=max(1, wanted.quorum), timeout=op.timeout_s)
+        source = op.node.open_source(
+            wanted.key,
+            quorum=max(1, wanted.quorum),
+            max_bytes=wanted.max_bytes if wanted.HasField("max_bytes") else limits.GET_BYTES_MAX,
+            timeout=op.timeout_s,
+        )
         return await within(op.timeout_s, source)
 
     source = await op.report_while(find, pb.Progress.LOOKUP, 0, None)

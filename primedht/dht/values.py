@@ -51,6 +51,7 @@ from primedht.kad.selection import Selection
 from primedht.records import lifetimes, rfc3339
 from primedht.records.keys import KeyClass, format_key
 from primedht.records.open import next_writer_unix_ms
+from primedht.records.pointer import decode_pointer
 from primedht.records.record import Content, ValidRecord, compare, find_equivocation
 from primedht.records.validator import RecordValidator
 from primedht.results import FoundValue, PutResult, Trace
@@ -308,7 +309,7 @@ class Values:
                 f"{len(selection.holders)} of {quorum} acceptable records of {format_key(key)}",
                 found=len(selection.holders),
                 wanted=quorum,
-                best=best.valid.payload,
+                best=best.valid.payload if best.valid.content is Content.VALUE else None,
             ).with_trace(result.trace)
         return self._to_result(best, selection.holders, result)
 
@@ -588,6 +589,7 @@ class Values:
             writer_unix_ms=valid.writer_unix_ms,
             expires_unix_s=found.expires_unix_s,
             trace=result.trace if result is not None else None,
+            root=bytes(decode_pointer(valid.payload).root) if valid.content is Content.POINTER else None,
         )
 
     def _report_equivocation(self, a: ValidRecord, b: ValidRecord) -> None:

@@ -466,12 +466,14 @@ class PutCommit(_message.Message):
     def __init__(self) -> None: ...
 
 class GetChunkedRequest(_message.Message):
-    __slots__ = ("key", "quorum")
+    __slots__ = ("key", "quorum", "max_bytes")
     KEY_FIELD_NUMBER: _ClassVar[int]
     QUORUM_FIELD_NUMBER: _ClassVar[int]
+    MAX_BYTES_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     quorum: int
-    def __init__(self, key: _Optional[bytes] = ..., quorum: _Optional[int] = ...) -> None: ...
+    max_bytes: int
+    def __init__(self, key: _Optional[bytes] = ..., quorum: _Optional[int] = ..., max_bytes: _Optional[int] = ...) -> None: ...
 
 class SubscribeRequest(_message.Message):
     __slots__ = ("operations",)
@@ -626,7 +628,7 @@ class Refusal(_message.Message):
     def __init__(self, peer: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
 class PutResult(_message.Message):
-    __slots__ = ("key", "holders", "refused", "wanted", "replication_factor", "degraded", "sequence", "expires_unix_s", "trace")
+    __slots__ = ("key", "holders", "refused", "wanted", "replication_factor", "degraded", "sequence", "expires_unix_s", "trace", "root")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -636,6 +638,7 @@ class PutResult(_message.Message):
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     holders: _containers.RepeatedScalarFieldContainer[bytes]
     refused: _containers.RepeatedCompositeFieldContainer[Refusal]
@@ -645,10 +648,11 @@ class PutResult(_message.Message):
     sequence: int
     expires_unix_s: float
     trace: Trace
-    def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ...) -> None: ...
+    root: bytes
+    def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., root: _Optional[bytes] = ...) -> None: ...
 
 class FoundValue(_message.Message):
-    __slots__ = ("key", "value", "authenticated", "sources", "sequence", "writer_unix_ms", "expires_unix_s", "trace", "payload")
+    __slots__ = ("key", "value", "authenticated", "sources", "sequence", "writer_unix_ms", "expires_unix_s", "trace", "payload", "root")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     AUTHENTICATED_FIELD_NUMBER: _ClassVar[int]
@@ -658,6 +662,7 @@ class FoundValue(_message.Message):
     EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     PAYLOAD_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     value: bytes
     authenticated: bool
@@ -667,7 +672,8 @@ class FoundValue(_message.Message):
     expires_unix_s: float
     trace: Trace
     payload: bytes
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., authenticated: bool = ..., sources: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ..., writer_unix_ms: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., payload: _Optional[bytes] = ...) -> None: ...
+    root: bytes
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., authenticated: bool = ..., sources: _Optional[_Iterable[bytes]] = ..., sequence: _Optional[int] = ..., writer_unix_ms: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., payload: _Optional[bytes] = ..., root: _Optional[bytes] = ...) -> None: ...
 
 class NameRecord(_message.Message):
     __slots__ = ("name", "value", "sequence", "expires_unix_s", "ttl_s", "sources")

@@ -37,6 +37,28 @@ class Envelope(_message.Message):
     signature: bytes
     def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[Envelope.Kind, str]] = ..., network_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., issued_unix_ms: _Optional[int] = ..., expires_unix_ms: _Optional[int] = ..., value: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
+class Pointer(_message.Message):
+    __slots__ = ("root", "size_bytes", "dag_bytes", "blocks")
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DAG_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    size_bytes: int
+    dag_bytes: int
+    blocks: int
+    def __init__(self, root: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., dag_bytes: _Optional[int] = ..., blocks: _Optional[int] = ...) -> None: ...
+
+class SignedPointer(_message.Message):
+    __slots__ = ("pointer", "public_key", "signature")
+    POINTER_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    pointer: bytes
+    public_key: bytes
+    signature: bytes
+    def __init__(self, pointer: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
 class IpnsRecord(_message.Message):
     __slots__ = ("value", "signature_v1", "validity_type", "validity", "sequence", "ttl", "public_key", "signature_v2", "data")
     class ValidityType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -16,7 +16,9 @@ from primedht import limits
 from primedht.errors import InvalidRecord
 from primedht.records import rfc3339
 from primedht.records.keys import KeyClass
+from primedht.records.pointer import open_pointer
 from primedht.records.record import Content, RecordLike, ValidRecord
+from primedht.records.signatures import SignatureCache
 
 UNKNOWN_WRITER_UNIX_MS = 1
 """Stands for a time that nobody knows; it travels like any other, as 0 means that a record has none."""
@@ -25,18 +27,24 @@ UNKNOWN_WRITER_UNIX_MS = 1
 class OpenValidator:
     """Accepts any value; a tombstone has none, and says when the value was deleted."""
 
+    def __init__(self, network_id: str, signatures: SignatureCache) -> None:
+        self._network_id = network_id
+        self._signatures = signatures
+
     def validate(self, record: RecordLike, *, now_unix_s: float, copied: bool) -> ValidRecord:
         """Raises `InvalidRecord`. `writer_unix_ms` of the result is what a holder keeps and sends on."""
         if record.tombstone and (record.value or not record.writer_unix_ms):
             raise InvalidRecord("a tombstone has a writer time and no value")
         writer_unix_ms = _writer_unix_ms(record, now_unix_s, copied=copied)
         digest = sha256(record.value).digest()
+        pointer = open_pointer(record.value, self._network_id, record.key, self._signatures)
+        content = Content.VALUE if pointer is None else Content.POINTER
         return ValidRecord(
             key=record.key,
             key_class=KeyClass.OPEN,
             value=record.value,
-            payload=record.value,
-            content=Content.TOMBSTONE if record.tombstone else Content.VALUE,
+            payload=record.value if pointer is None else pointer,
+            content=Content.TOMBSTONE if record.tombstone else content,
             # Of a put and a delete in the same millisecond the delete wins.
             rank=(writer_unix_ms, int(record.tombstone), digest),
             digest=digest,

@@ -25,6 +25,7 @@ from primedht.errors import InvalidArgument, InvalidKey, InvalidRecord, Malforme
 from primedht.keys import KeyType, PrivateKey, PublicKey
 from primedht.pb import record_pb2
 from primedht.records.keys import KeyClass, parse_prime_key
+from primedht.records.pointer import decode_pointer
 from primedht.records.record import Content, RecordLike, ValidRecord
 from primedht.records.signatures import SignatureCache
 
@@ -127,6 +128,8 @@ class SignedValidator:
             raise InvalidRecord(f"the record is for network {envelope.network_id!r}")
         if len(envelope.value) > self._value_bytes_max:
             raise InvalidRecord(f"a value of {len(envelope.value)} bytes; {self._value_bytes_max} fit")
+        if envelope.content is Content.POINTER:
+            decode_pointer(envelope.value)
         ahead_s = (envelope.issued_unix_ms - now_unix_ms) / 1000
         if ahead_s > limits.SIGNED_ISSUED_AHEAD_S_MAX:
             raise InvalidRecord(f"the record was issued {ahead_s:.0f} s ahead of this machine's clock")

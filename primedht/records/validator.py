@@ -33,7 +33,7 @@ class RecordValidator:
             KeyClass.PK: PkValidator(),
             KeyClass.IPNS: IpnsValidator(signatures),
             KeyClass.PRIME: SignedValidator(network_id, signatures, value_bytes_max=value_bytes_max),
-            KeyClass.OPEN: OpenValidator(),
+            KeyClass.OPEN: OpenValidator(network_id, signatures),
         }
 
     def classify(self, key: bytes) -> KeyClass:

@@ -44,6 +44,7 @@ def test_put_says_who_holds_it(control: str) -> None:
         "degraded": True,
         "sequence": 7,
         "expires_unix_s": 1e9,
+        "root": None,
     }
 
 

@@ -85,10 +85,18 @@ def test_a_second_daemon_on_the_same_directory_is_refused(pair: tuple[Daemon, Da
     assert a.call("id").returncode == 0, "the first one is not disturbed"
 
 
-def test_an_oversized_value_is_refused(pair: tuple[Daemon, Daemon]) -> None:
-    a, _ = pair
-    result = a.call("put", "big", "-", input=b"x" * 60_000)
-    assert result.returncode == 1
+def test_a_value_of_any_size_is_put_and_got(pair: tuple[Daemon, Daemon], tmp_path: Path) -> None:
+    a, b = pair
+    value = os.urandom(3_000_000)
+    result = a.call("put", "big", "-", "--json", input=value)
+    assert result.returncode == 0, result.stderr
+    root = json.loads(result.stdout)["root"]
+    assert b.call("get", "big").stdout == value
+    found = json.loads(b.call("get", "big", "--json", "-o", tmp_path / "got", "--max-bytes", "3MB").stdout)
+    assert (found["bytes"], found["root"]) == (3_000_000, root)
+    assert (tmp_path / "got").read_bytes() == value
+    result = b.call("get", "big", "--max-bytes", "2MB")
+    assert (result.returncode, result.stdout) == (1, b"")
     assert "[value_too_large]" in one_line_error(result)
 
 

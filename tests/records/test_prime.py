@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from primedht import limits
+from primedht.cids import Cid
 from primedht.errors import InvalidArgument, InvalidKey, InvalidRecord, ValueTooLarge
 from primedht.kad.messages import Record
 from primedht.keys import PrivateKey
 from primedht.pb import record_pb2
 from primedht.records.keys import KeyClass, prime_key
+from primedht.records.pointer import Pointer
 from primedht.records.record import Content, ValidRecord, compare, find_equivocation
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
 from primedht.records.validator import RecordValidator
@@ -25,6 +27,7 @@ NOW_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
 KEY = prime_key("model", OWNER.peer_id, "resnet50")
 ENVELOPE = Envelope(Content.VALUE, NETWORK, 7, NOW_MS, NOW_MS + DAY_MS, b"weights")
+POINTER = Pointer(Cid.of(b"block"), 5, 5, 1)
 
 
 def validator(network_id: str = NETWORK) -> RecordValidator:
@@ -80,7 +83,7 @@ def test_the_signed_layout_is_the_documented_one() -> None:
 
 def test_tombstones_and_pointers_are_signed_as_such() -> None:
     tombstone = replace(ENVELOPE, content=Content.TOMBSTONE, value=b"")
-    pointer = replace(ENVELOPE, content=Content.POINTER)
+    pointer = replace(ENVELOPE, content=Content.POINTER, value=POINTER.encode())
     assert validate(sign_envelope(OWNER, KEY, tombstone)).content is Content.TOMBSTONE
     assert validate(sign_envelope(OWNER, KEY, pointer)).content is Content.POINTER
     for envelope, kind in ((ENVELOPE, "POINTER"), (pointer, "VALUE"), (tombstone, "VALUE")):

@@ -104,7 +104,9 @@ class FakeNode:
             wanted=3, replication_factor=3, degraded=True, sequence=7, expires_unix_s=1e9, trace=trace,
         )  # fmt: skip
 
-    async def get_record(self, key: bytes, *, quorum: int = 1, timeout: float = 60) -> FoundValue:
+    async def get_record(
+        self, key: bytes, *, quorum: int = 1, max_bytes: int = 1 << 30, timeout: float = 60
+    ) -> FoundValue:
         if key == b"slow":
             self.slow_key_reached.set()
             await self.slow_key_go.wait()
@@ -139,7 +141,9 @@ class FakeNode:
         finally:
             self.open_transfers -= 1
 
-    async def open_source(self, key: bytes, *, quorum: int = 1, timeout: float = 60) -> object:
+    async def open_source(
+        self, key: bytes, *, quorum: int = 1, max_bytes: int = 1 << 30, timeout: float = 60
+    ) -> object:
         """`large/SIZE` gives so many bytes of `large_piece`; `broken/SIZE` fails half-way."""
         kind, _, size = key.partition(b"/")
         if kind not in (b"large", b"broken"):

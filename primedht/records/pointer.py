@@ -1,0 +1,107 @@
+"""Pointers: which blocks hold a value that is too large for a record.
+
+A `/prime` record carries one in an envelope of kind POINTER. The value of an open key is one if it
+begins with `MARK` and the rest is a pointer that its writer signed for that key of that network:
+
+    "primedht-pointer:"  version u8
+    network id, key, pointer: each as its length u32 and its bytes            (integers big-endian)
+
+Anything else is a plain value, whatever it begins with; `Node.put` makes blocks of a plain value that
+begins with the mark, so that what was put is what is got.
+
+Source: docs/design.md, "Big values".
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+
+from primedht import limits
+from primedht.cids import DAG_PB, RAW, SHA2_256, Cid
+from primedht.errors import InvalidArgument, InvalidRecord, MalformedKey
+from primedht.keys import KeyType, PrivateKey, PublicKey
+from primedht.pb import record_pb2
+from primedht.records.signatures import SignatureCache
+
+MARK = b"\x00primedht-pointer\x01"
+_DOMAIN = b"primedht-pointer:"
+_VERSION = 1
+_LENGTH = struct.Struct(">I")
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """A value's blocks. root: a UnixFS file. size_bytes: of the value.
+
+    dag_bytes, blocks: all blocks of the DAG, each as often as it is linked: at least what is to be kept.
+    """
+
+    root: Cid
+    size_bytes: int
+    dag_bytes: int
+    blocks: int
+
+    def encode(self) -> bytes:
+        """Return the one form of this pointer."""
+        return record_pb2.Pointer(
+            root=bytes(self.root), size_bytes=self.size_bytes, dag_bytes=self.dag_bytes, blocks=self.blocks
+        ).SerializeToString(deterministic=True)
+
+
+def decode_pointer(raw: bytes) -> Pointer:
+    """Raises `InvalidRecord` for what is not in its one form, or cannot be true."""
+    try:
+        wire = record_pb2.Pointer.FromString(raw)
+        root = Cid.from_bytes(wire.root)
+    except DecodeError:
+        raise InvalidRecord("not a pointer") from None
+    except InvalidArgument as error:
+        raise InvalidRecord(f"a pointer's root: {error}") from None
+    pointer = Pointer(root, wire.size_bytes, wire.dag_bytes, wire.blocks)
+    if root.codec not in (RAW, DAG_PB) or root.hash_code != SHA2_256:
+        raise InvalidRecord("a pointer's root is a UnixFS file with a sha2-256 hash")
+    if not pointer.size_bytes <= pointer.dag_bytes <= pointer.blocks * limits.BLOCK_BYTES_MAX:
+        raise InvalidRecord("a pointer's sizes do not fit together")
+    if pointer.encode() != raw:
+        raise InvalidRecord("the pointer is not in its one form")
+    return pointer
+
+
+def sign_open_pointer(private_key: PrivateKey, network_id: str, key: bytes, pointer: Pointer) -> bytes:
+    """Return the value to store under the open `key`."""
+    raw = pointer.encode()
+    signature = private_key.sign(_signed_bytes(network_id, key, raw))
+    return MARK + _serialize(raw, private_key.public_key, signature)
+
+
+def open_pointer(value: bytes, network_id: str, key: bytes, signatures: SignatureCache) -> bytes | None:
+    """Return the encoded pointer that `value` of the open `key` is; None for a plain value."""
+    if not value.startswith(MARK):
+        return None
+    try:
+        wire = record_pb2.SignedPointer.FromString(value[len(MARK) :])
+        public_key = PublicKey.parse(wire.public_key)
+        decode_pointer(wire.pointer)
+    except (DecodeError, MalformedKey, InvalidRecord):
+        return None
+    if public_key.type is not KeyType.ED25519:
+        return None
+    if MARK + _serialize(wire.pointer, public_key, wire.signature) != value:
+        return None
+    if not signatures.verify(public_key, _signed_bytes(network_id, key, wire.pointer), wire.signature):
+        return None
+    return wire.pointer
+
+
+def _signed_bytes(network_id: str, key: bytes, pointer: bytes) -> bytes:
+    parts = (network_id.encode("utf-8"), key, pointer)
+    return b"".join((_DOMAIN, bytes((_VERSION,)), *(_LENGTH.pack(len(part)) + part for part in parts)))
+
+
+def _serialize(pointer: bytes, public_key: PublicKey, signature: bytes) -> bytes:
+    return record_pb2.SignedPointer(
+        pointer=pointer, public_key=public_key.serialized, signature=signature
+    ).SerializeToString(deterministic=True)
