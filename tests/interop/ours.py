@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 import pytest
@@ -15,6 +17,8 @@ import trio
 from peers import Peer, available, connect, in_table, open_peer, until
 from peers.driver import Reply
 
+from primedht.blocks.profiles import PROFILES
+from primedht.cids import Cid
 from primedht.config import Config, NetworkConfig, NodeConfig
 from primedht.errors import ValueNotFound
 from primedht.ids import PeerId
@@ -114,6 +118,26 @@ class OurPeer:
         held = self.node.dht.providers.held(multihash)
         return {"providers": [{"id": str(info.id), "addrs": []} for info in held]}
 
+    async def _add_file(self, path: str, profile: str) -> Reply:
+        async with self.node.blocks.adding(PROFILES[profile]) as adding:
+            async with await trio.open_file(path, "rb") as file:
+                await adding.file("", file.wrapped)
+            added = await adding.finish()
+            await self.node.blocks.keep(added, announce=False)
+        return {"cid": bytes(added.cid)}
+
+    async def _fetch(self, cid: bytes) -> Reply:
+        """Get a whole DAG, then read the file."""
+        root = Cid.from_bytes(cid)
+        started, cpu_before_s = time.monotonic(), time.process_time()
+        await self.node.blocks.fetch(root)
+        took_s, cpu_s = time.monotonic() - started, time.process_time() - cpu_before_s
+        digest, size_bytes = hashlib.sha256(), 0
+        async for piece in self.node.blocks.read_file(root):
+            digest.update(piece)
+            size_bytes += len(piece)
+        return {"seconds": took_s, "cpu_s": cpu_s, "bytes_n": size_bytes, "sha256": digest.hexdigest()}
+
     async def _publish_pk(self) -> Reply:
         public_key = self.node.peer_id.inline_public_key()
         assert public_key is not None
@@ -126,14 +150,14 @@ AnyPeer = Peer | OurPeer
 
 @asynccontextmanager
 async def open_ours(
-    *, prefix: str = TEST, mode: Literal["server", "client"] = "server"
+    *, prefix: str = TEST, mode: Literal["server", "client"] = "server", data_dir: Path | None = None
 ) -> AsyncIterator[OurPeer]:
-    """Run a node of ours in this process."""
+    """Run a node of ours in this process; without a data directory it keeps everything in memory."""
     config = Config(
         network=NetworkConfig(protocol_prefix=prefix),
         node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False, mode=mode),
     )
-    async with open_node(config) as node:
+    async with open_node(config, data_dir=data_dir) as node:
         yield OurPeer(node)
 
 

@@ -68,6 +68,8 @@ class Session:
     def on_block(self, peer: PeerId, block: Block) -> None:
         """A block that was asked for, by this session or another one, has come."""
         needed = self.scheduler.needs(block.cid.multihash)
+        if needed:  # small blocks come in place of HAVE, and before 1.2.0 all do
+            self.add_peer(peer)
         others = self.scheduler.on_block(peer, block.cid, len(block.data), trio.current_time())
         if needed:
             for other in others:

@@ -100,9 +100,11 @@ async def test_a_connected_peer_that_nobody_announced_is_found_by_asking(
         root = await holder.add(noise(100_000))
         for party in (holder, bystander):
             await reader.member.connect(party.member.peer_id, timeout_s=1)
+        started = trio.current_time()
         fetched = await reader.fetch(root)
         assert await reader.has_all(root)
         assert all(share.peer == holder.member.peer_id for share in fetched.peers if share.blocks)
+        assert trio.current_time() - started < 2, "the root, sent in place of HAVE, says who has the rest"
 
 
 async def test_three_unequal_providers_one_lying_one_killed(

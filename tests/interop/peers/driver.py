@@ -26,7 +26,7 @@ KeyType = Literal["ed25519", "rsa", "secp256k1", "ecdsa"]
 Reply = dict[str, Any]
 
 HERE = Path(__file__).resolve().parent
-BINARY_FIELDS = frozenset({"key", "value", "record", "frames_b64"})
+BINARY_FIELDS = frozenset({"key", "value", "record", "frames_b64", "cid"})
 STDERR_LINES_KEPT = 200
 STDERR_LINES_SHOWN = 40
 EXIT_GRACE_S = 5.0

@@ -34,7 +34,7 @@ import (
 
 type flags struct {
 	prefix, mode, listen, keyType, psk string
-	validators                         []string
+	validators, bitswap                []string
 	seed                               int64
 	tls                                bool
 	lifetimeS, refreshS                float64
@@ -52,6 +52,8 @@ type node struct {
 	mu    sync.Mutex
 	held  []network.Stream
 	crowd []host.Host
+
+	blocks *blocks // nil without --bitswap
 }
 
 func main() {
@@ -67,6 +69,10 @@ func main() {
 	flag.Float64Var(&f.refreshS, "refresh-s", 10, "routing table refresh period")
 	flag.Func("validator", "namespace that accepts any value (repeatable)", func(name string) error {
 		f.validators = append(f.validators, name)
+		return nil
+	})
+	flag.Func("bitswap", "version of bitswap to speak (repeatable, newest first)", func(version string) error {
+		f.bitswap = append(f.bitswap, version)
 		return nil
 	})
 	flag.Parse()
@@ -160,11 +166,17 @@ func start(f flags) (*node, error) {
 	}
 	serveStreams(h)
 	serveResets(h)
+	if len(f.bitswap) > 0 {
+		n.serveBlocks(f.bitswap)
+	}
 	return n, nil
 }
 
 func (n *node) close() {
 	n.disperse()
+	if n.blocks != nil {
+		_ = n.blocks.exchange.Close()
+	}
 	_ = n.dht.Close()
 	_ = n.host.Close()
 }
@@ -217,6 +229,9 @@ type request struct {
 
 	Seq       uint64  `json:"seq"`
 	LifetimeS float64 `json:"lifetime_s"`
+
+	Path    string `json:"path"`
+	Profile string `json:"profile"`
 }
 
 // reply holds the fields of an answer; `[]byte` becomes base64, and null when nil.

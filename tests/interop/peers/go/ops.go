@@ -76,6 +76,8 @@ func (n *node) handle(ctx context.Context, req *request) (reply, error) {
 	case "disperse":
 		n.disperse()
 		return nil, nil
+	case "add_file", "fetch":
+		return n.exchangeBlocks(ctx, req)
 	case "dial":
 		return n.dial(ctx, req)
 	}

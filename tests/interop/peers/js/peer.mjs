@@ -30,6 +30,7 @@ const { values: flags } = parseArgs({
     tls: { type: 'boolean', default: false },
     psk: { type: 'string', default: '' },
     'lifetime-s': { type: 'string', default: '600' },
+    bitswap: { type: 'boolean', default: false },
     'refresh-s': { type: 'string', default: '10' },
     'kad-streams-max': { type: 'string', default: '32' }, // its own default, of one connection
     validator: { type: 'string', multiple: true, default: [] }
@@ -62,7 +63,7 @@ async function start () {
     validators[name] = () => {}
     selectors[name] = selectGreatest
   }
-  const node = await createLibp2p({
+  const config = {
     privateKey,
     addresses: { listen: [flags.listen] },
     transports: [tcp()],
@@ -89,10 +90,14 @@ async function start () {
         selectors
       })
     }
-  })
+  }
+  // Helia takes seconds to load, so only peers that need it do.
+  const blocks = flags.bitswap ? await import('./blocks.mjs') : null
+  const helia = await blocks?.startHelia(config)
+  const node = helia?.libp2p ?? await createLibp2p(config)
   await serveStreams(node)
   await serveResets(node)
-  return { node, privateKey }
+  return { node, privateKey, stop: () => (helia ?? node).stop(), blockHandlers: blocks?.blockOperations(helia) }
 }
 
 // The greater value wins, byte by byte; the first of equal ones.
@@ -126,7 +131,7 @@ async function answer (handlers, request) {
 }
 
 const peer = await start()
-const handlers = operations(peer)
+const handlers = { ...operations(peer), ...peer.blockHandlers }
 write({
   event: 'ready',
   peer_id: peer.node.peerId.toString(),
@@ -140,5 +145,5 @@ for await (const line of createInterface({ input: process.stdin })) {
   }
   void answer(handlers, request)
 }
-await peer.node.stop()
+await peer.stop()
 process.exit(0)

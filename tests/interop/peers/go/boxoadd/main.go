@@ -13,30 +13,18 @@ import (
 
 	"github.com/ipfs/boxo/blockservice"
 	"github.com/ipfs/boxo/blockstore"
-	chunk "github.com/ipfs/boxo/chunker"
 	"github.com/ipfs/boxo/exchange/offline"
 	dag "github.com/ipfs/boxo/ipld/merkledag"
 	"github.com/ipfs/boxo/ipld/unixfs"
-	"github.com/ipfs/boxo/ipld/unixfs/importer/balanced"
-	"github.com/ipfs/boxo/ipld/unixfs/importer/helpers"
 	uio "github.com/ipfs/boxo/ipld/unixfs/io"
 	block "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
 	datastore "github.com/ipfs/go-datastore"
 	dssync "github.com/ipfs/go-datastore/sync"
 	ipld "github.com/ipfs/go-ipld-format"
-)
 
-// profiles: the two of IPIP-499 as boxo has them, and what `ipfs add --cid-version=1` changes.
-func profiles() map[string]uio.UnixFSProfile {
-	v1 := uio.UnixFS_v0_2015
-	v1.CIDVersion, v1.RawLeaves = 1, true
-	return map[string]uio.UnixFSProfile{
-		"ipfs-v0":        uio.UnixFS_v0_2015,
-		"ipfs-v1":        v1,
-		"unixfs-v1-2025": uio.UnixFS_v1_2025,
-	}
-}
+	"primedht/interop/gopeer/adding"
+)
 
 // nodes drops large leaves: they are never read again, and files may be larger than memory.
 type nodes struct{ ipld.DAGService }
@@ -79,22 +67,8 @@ func (a adder) add(path string) (ipld.Node, error) {
 			return nil, err
 		}
 		defer file.Close()
-		return a.file(file)
+		return adding.AddFile(a.profile, a.nodes, file)
 	}
-}
-
-func (a adder) file(from io.Reader) (ipld.Node, error) {
-	params := helpers.DagBuilderParams{
-		Maxlinks:   a.profile.FileDAGWidth,
-		RawLeaves:  a.profile.RawLeaves,
-		CidBuilder: a.profile.CidBuilder(),
-		Dagserv:    a.nodes,
-	}
-	builder, err := params.New(chunk.NewSizeSplitter(from, a.profile.ChunkSize))
-	if err != nil {
-		return nil, err
-	}
-	return balanced.Layout(builder)
 }
 
 func (a adder) symlink(path string) (ipld.Node, error) {
@@ -178,7 +152,7 @@ func main() {
 	folder := flag.String("read", "", "folder with a file for each block")
 	name := flag.String("profile", "unixfs-v1-2025", "ipfs-v0, ipfs-v1 or unixfs-v1-2025")
 	flag.Parse()
-	profile, known := profiles()[*name]
+	profile, known := adding.Profiles()[*name]
 	if !known {
 		fmt.Fprintln(os.Stderr, "no such profile:", *name)
 		os.Exit(2)
