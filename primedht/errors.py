@@ -160,6 +160,12 @@ class InvalidManifest(LocalError):
     code: ClassVar[str] = "invalid_manifest"
 
 
+class UnknownOwner(LocalError):
+    """A model's owner is given by an alias that is not set here."""
+
+    code: ClassVar[str] = "unknown_owner"
+
+
 class FileChanged(LocalError):
     """A file that is referenced in place is no longer what it was; its content is not provided any more."""
 

@@ -51,6 +51,8 @@ from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
 from primedht.logs import quieten_unconfigured
+from primedht.ml.aliases import Aliases
+from primedht.ml.models import Models
 from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
 from primedht.psk import Psk, read_psk_file
@@ -111,6 +113,7 @@ class Node:
         self._clock = SystemClock()
         self._started_at = trio.current_time()
         self._names = Names(dht, self._signer, self._clock)
+        self.models = Models(blocks, self, Aliases(store), self._clock, self.peer_id, self._permitted_signer)
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
 

@@ -144,11 +144,16 @@ class Blocks:
         """Store a block. Without a pin it stays until the next collection."""
         await self.store.put([block])
 
-    async def fetch(self, root: Cid, *, timeout_s: float = math.inf) -> None:
-        """Return once all of a DAG is here. Raises `BlockNotFound` if it is not, and cannot be fetched."""
+    async def fetch(self, root: Cid, *, timeout_s: float = math.inf, bytes_max: int | None = None) -> None:
+        """Return once all of a DAG is here. Raises `BlockNotFound` if it is not, and cannot be fetched.
+
+        bytes_max: of what is fetched; beyond it raises `ValueTooLarge`.
+        """
         with self.store.hold() as hold:
             if self.exchange is not None:
-                await self.exchange.fetch(root, recursive=True, hold=hold, timeout_s=timeout_s)
+                await self.exchange.fetch(
+                    root, recursive=True, hold=hold, timeout_s=timeout_s, bytes_max=bytes_max
+                )
             async for cid in walk(self.store, root):
                 hold.add([cid])
 
@@ -176,16 +181,16 @@ class Blocks:
 
     async def pin(
         self, cid: Cid, *, name: str = "", recursive: bool = True, ttl_s: float | None = None,
-        announce: bool = True, timeout_s: float = math.inf,
+        announce: bool = True, timeout_s: float = math.inf, bytes_max: int | None = None,
     ) -> Pin:  # fmt: skip
         """Keep a block, or a DAG; what is missing is fetched first, and kept even if that is interrupted.
 
-        Raises `BlockNotFound` if it is not here and cannot be fetched, and as `Pins.add`.
+        Raises `BlockNotFound` if it is not here and cannot be fetched, and as `fetch` and `Pins.add`.
         """
         expires_unix_s = None if ttl_s is None else self.pins.unix_now() + ttl_s
         if recursive and self.exchange is not None:
             await self.pins.add(cid, name=name, partial=True, expires_unix_s=expires_unix_s)
-            await self.fetch(cid, timeout_s=timeout_s)
+            await self.fetch(cid, timeout_s=timeout_s, bytes_max=bytes_max)
         elif not recursive:
             await self.get(cid)
         pin = await self.pins.add(cid, name=name, recursive=recursive, expires_unix_s=expires_unix_s)

@@ -17,6 +17,7 @@ _STATUS = {
     "config_invalid": USAGE,
     "invalid_argument": USAGE,
     "invalid_key": USAGE,
+    "unknown_owner": USAGE,
     "value_not_found": NOT_FOUND,
     "peer_not_found": NOT_FOUND,
     "block_not_found": NOT_FOUND,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from primedht.blocks.extraction import ContentEntry
 from primedht.blocks.profiles import profile_named
 from primedht.blocks.walk import Found, open_regular, walk
 from primedht.cids import RAW, Cid
@@ -37,15 +38,6 @@ class DirectoryEntry(NamedTuple):
     name: str
     cid: Cid
     dag_bytes: int
-
-
-class ContentEntry(NamedTuple):
-    """A file, directory or symbolic link that is exported. path: relative; empty is all of it."""
-
-    path: str
-    kind: str
-    size_bytes: int
-    target: str
 
 
 class Pin(NamedTuple):

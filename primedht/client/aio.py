@@ -17,11 +17,11 @@ import anyio
 from anyio import to_thread
 from anyio.abc import ByteStream, UNIXSocketStream
 
+from primedht.blocks.extraction import ContentEntry, Extraction
 from primedht.blocks.profiles import DEFAULT_NAME as DEFAULT_PROFILE
 from primedht.client import _blocks, _ops
-from primedht.client._blocks import AnyCid, Content, ContentEntry, OnAdded
+from primedht.client._blocks import AnyCid, Content, OnAdded
 from primedht.client._call import Call, Duration, parse_response
-from primedht.client._extract import Extraction
 from primedht.client._methods import documented_as
 from primedht.client._transfer import (
     Input,

@@ -17,11 +17,11 @@ from dataclasses import replace
 from math import inf
 from typing import Any, BinaryIO, Concatenate, ParamSpec, Self, TypeVar, overload
 
+from primedht.blocks.extraction import ContentEntry, Extraction
 from primedht.blocks.profiles import DEFAULT_NAME as DEFAULT_PROFILE
 from primedht.client import _blocks, _ops
-from primedht.client._blocks import AnyCid, Content, ContentEntry, OnAdded
+from primedht.client._blocks import AnyCid, Content, OnAdded
 from primedht.client._call import Call, Duration, parse_response
-from primedht.client._extract import Extraction
 from primedht.client._methods import documented_as
 from primedht.client._transfer import (
     Input,

@@ -3,14 +3,15 @@
     type, format       "primedht-model", 1
     model              the seed's ModelMetadata, below
     metadata           what else its owner says: texts by name
-    root               link: the file or directory
+    root               link: the directory
     files              [[path, bytes, link], ...] by path
     tensors            link to the tensor table, or null
-    base               link to a manifest that it shares blocks with, or null
+    base               bytes: the CID of a manifest that it shares blocks with, or null
     codec              "raw": the files are as they were
     owner, signature   bytes
 
-Its links lead to all that the model consists of, so pinning the manifest keeps the model. The signature
+Its links lead to all that the model consists of, so pinning the manifest keeps the model; the base is no
+link, since one version must not keep or fetch all that were before it. The signature
 covers "primedht-manifest:" and the manifest without its signature. The tensor table is a file of its own,
 since it may be larger than a block: dag-cbor {"tensors": [[name, dtype, shape, file, start, end], ...]}.
 
@@ -55,7 +56,7 @@ class ModelMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """path: relative, with slashes; empty for a model that is one file without a directory."""
+    """path: below the root, with slashes."""
 
     path: str
     size_bytes: int
@@ -132,7 +133,7 @@ class Manifest:
             "root": self.root,
             "files": [[file.path, file.size_bytes, file.cid] for file in self.files],
             "tensors": self.tensors,
-            "base": self.base,
+            "base": None if self.base is None else bytes(self.base),
             "codec": self.codec,
             "owner": bytes(self.owner),
         }
@@ -154,7 +155,7 @@ def parse_manifest(data: bytes) -> Manifest:
             root=_link(fields["root"]),
             files=tuple(_file(entry) for entry in _list(fields["files"])),
             tensors=_link_or_none(fields["tensors"]),
-            base=_link_or_none(fields["base"]),
+            base=None if fields["base"] is None else Cid.from_bytes(_bytes(fields["base"])),
             metadata={name: _str(text) for name, text in _map(fields["metadata"]).items()},
             signature=_bytes(fields["signature"]),
         )

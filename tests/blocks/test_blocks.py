@@ -376,7 +376,9 @@ class Peer:
     def __init__(self, blocks: Blocks, has: list[Block]) -> None:
         self._blocks, self._has = blocks, has
 
-    async def fetch(self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float) -> None:
+    async def fetch(
+        self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None
+    ) -> None:
         for block in self._has:
             if recursive or block.cid == root:
                 await self._blocks.store.put([block], hold=hold)

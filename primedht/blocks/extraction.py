@@ -11,14 +11,22 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, NamedTuple
 
 from primedht.blocks.directories import check_name
-from primedht.client._blocks import ContentEntry
 from primedht.errors import DiskFull, InvalidArgument, InvalidDag
 from primedht.whole_file import WholeFile
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class ContentEntry(NamedTuple):
+    """A file, directory or symbolic link that is exported. path: relative; empty is all of it."""
+
+    path: str
+    kind: str
+    size_bytes: int
+    target: str
 
 
 class Extraction:

@@ -1,0 +1,1 @@
+"""Models and their versions: records of a name's owner above blocks."""
