@@ -29,8 +29,7 @@ class _Frames(FrameReader):
 
     def take_rest(self) -> bytes:
         """Return what arrived behind the last frame taken, and forget it."""
-        rest = bytes(self._buffer)
-        self._buffer.clear()
+        rest, self._buffer = bytes(self._buffer), b""
         return rest
 
 

@@ -178,7 +178,10 @@ class Stream(NetStream):
         if self._head:
             data = self._head + data
             self._head = b""
-        await self._send(data)
+        if self._upload is None:
+            await self._write(data)
+        else:
+            await self._send(data)
 
     async def _receive(self) -> bytes:
         if self._reset:

@@ -20,23 +20,35 @@ class FrameReader:
 
     def __init__(self, frame_bytes_max: int) -> None:
         self._frame_bytes_max = frame_bytes_max
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""  # bytes while they are one piece, as fed: not copied
 
     def feed(self, data: bytes | bytearray) -> None:
+        if not self._buffer:
+            self._buffer = bytes(data)
+            return
+        if isinstance(self._buffer, bytes):
+            self._buffer = bytearray(self._buffer)
         self._buffer += data
 
     def next_frame(self) -> bytes | None:
         """Return the next complete frame, or None. Raises `ProtocolViolation` for an oversized one."""
-        head = varint.decode(self._buffer)
+        buffer = self._buffer
+        head = varint.decode(buffer) if buffer else None
         if head is None:
             return None
         size, start = head
         if size > self._frame_bytes_max:
             raise ProtocolViolation(f"frame of {size} bytes; the limit is {self._frame_bytes_max}")
-        if len(self._buffer) < start + size:
+        end = start + size
+        if len(buffer) < end:
             return None
-        frame = bytes(self._buffer[start : start + size])
-        del self._buffer[: start + size]
+        frame = bytes(buffer[start:end])
+        if end == len(buffer):
+            self._buffer = b""
+            return frame
+        if isinstance(buffer, bytes):
+            buffer = self._buffer = bytearray(buffer)
+        del buffer[:end]
         return frame
 
     @property

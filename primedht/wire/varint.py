@@ -27,6 +27,8 @@ def decode(buffer: bytes | bytearray | memoryview, offset: int = 0) -> tuple[int
 
     Raises `ProtocolViolation` for one that is longer than nine bytes or not minimal.
     """
+    if offset < len(buffer) and buffer[offset] < 0x80:  # most are a single byte
+        return buffer[offset], offset + 1
     value = 0
     for index, byte in enumerate(buffer[offset : offset + VARINT_BYTES_MAX]):
         value |= (byte & 0x7F) << (7 * index)

@@ -92,7 +92,8 @@ class SecureConnection(ISecureConn):
             # From here to `open` nothing may wait: the buffer is shared.
             rest = session.rest
             start = len(rest)
-            buffer[:start] = rest
+            if start:
+                buffer[:start] = rest
             size = wire.receive_nowait(buffer[start : start + RECEIVE_BYTES])
             if size is None:
                 self._is_drained = True

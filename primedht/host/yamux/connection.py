@@ -26,6 +26,7 @@ from primedht.host.yamux.budget import MemoryBudget
 from primedht.host.yamux.frames import NORMAL, YamuxViolation
 from primedht.host.yamux.muxed_stream import YamuxStream
 from primedht.host.yamux.session import Session, SessionEnded, SessionLimits
+from primedht.host.yamux.stream import Stream
 
 _FLUSH_BYTES = 256 << 10  # what one turn sends at most: a message queued behind it waits that long
 _BLOCKED_FLUSH_BYTES = 64 << 10  # likewise, when the network is slower than we are
@@ -193,7 +194,10 @@ class YamuxConnection(IMuxedConn):
                 session.receive(message, now)
                 # Streams that an honest peer opens all at once are accepted, not refused; and frames
                 # of a few bytes each, which take long to look at, do not keep the others waiting.
-                if session.waiting_count >= _BACKLOG_YIELD or trio.current_time() - now > _TURN_S:
+                # One small message is soon dealt with, and to receive the next gives up the turn.
+                if (len(message) > _ALONE_BYTES or len(messages) > 1) and (
+                    session.waiting_count >= _BACKLOG_YIELD or trio.current_time() - now > _TURN_S
+                ):
                     self.on_changed()
                     await trio.lowlevel.checkpoint()
                     now = trio.current_time()
@@ -241,17 +245,21 @@ class YamuxConnection(IMuxedConn):
         if self._writer is not None and self.session.has_output:
             self._wake_writer()
 
-    def flush_alone(self) -> None:
-        """As `flush_soon`, but at once where nothing else can come up to be sent along.
+    def send(self, state: Stream, data: bytes) -> None:
+        """Send `data`: soon, or at once where nothing else can come up to be sent along.
 
         With a single stream there is nothing to batch, and a request saves a turn of the event loop.
         """
         session = self.session
-        if self._writer is None or session.stream_count > 1 or session.queued_bytes > _ALONE_BYTES:
+        message = None
+        if self._writer is not None and len(data) <= _ALONE_BYTES and session.stream_count == 1:
+            message = session.take_alone(state, data)
+        if message is None:
+            state.send(data)
             self.flush_soon()
             return
         try:
-            self._conn.send_nowait(session.take(_ALONE_BYTES))
+            self._conn.send_nowait((message,))
         except _LOST as error:
             self._lose(error)
             return
@@ -268,7 +276,7 @@ class YamuxConnection(IMuxedConn):
         """The session has taken something in: wake everybody whom that concerns."""
         self._wake_streams()
         session = self.session
-        if self._serve is not None:
+        if self._serve is not None and session.waiting_count:
             while (state := session.accept()) is not None:
                 self._serve(YamuxStream(self, state))
         acceptor = self._acceptor

@@ -100,19 +100,17 @@ class YamuxStream(IMuxedStream):
         Raises `MuxedStreamReset`, or `MuxedStreamClosed` after `close_write`. Waits as long as the
         peer does not take what was queued before.
         """
-        self._check_writable()
-        while self._state.unsent_bytes > self._connection.queue_bytes_max():
+        state, connection = self._state, self._connection
+        while state.failure is None and not state.finished:
+            unsent = state.outgoing.size
+            if not unsent or unsent <= connection.queue_bytes_max():
+                if data:
+                    connection.send(state, data if type(data) is bytes else bytes(data))
+                return
             await self._wait_writable()
-            self._check_writable()
-        if data:
-            self._state.send(data if type(data) is bytes else bytes(data))
-            self._connection.flush_alone()
-
-    def _check_writable(self) -> None:
-        if self._state.failure is not None:
-            raise MuxedStreamReset(self._state.failure)
-        if self._state.finished:
-            raise MuxedStreamClosed("the stream is closed for writing")
+        if state.failure is not None:
+            raise MuxedStreamReset(state.failure)
+        raise MuxedStreamClosed("the stream is closed for writing")
 
     async def _wait_writable(self) -> None:
         if self._writer is not None:
@@ -147,16 +145,15 @@ class YamuxStream(IMuxedStream):
 
     def wake(self) -> None:
         """The session has changed something: let the tasks that wait go on if they can."""
-        reader = self._reader
-        if reader is not None and self._state.is_readable:
+        state, reader, writer = self._state, self._reader, self._writer
+        if reader is not None and (state.incoming.size or state.is_readable):
             self._reader = None
             trio.lowlevel.reschedule(reader)
-        writer = self._writer
         if writer is not None and (
-            self._state.failure is not None or self._state.unsent_bytes <= self._connection.queue_bytes_max()
+            state.failure is not None or state.unsent_bytes <= self._connection.queue_bytes_max()
         ):
             self._writer = None
-            self._state.wants_room = False
+            state.wants_room = False
             trio.lowlevel.reschedule(writer)
 
     # --- the rest of py-libp2p's interface ------------------------------------------------------

@@ -23,9 +23,13 @@ _SMALL_BYTES = 4 << 10
 
 
 class Outbox:
-    """queued_bytes: data of all streams that has not been taken. control_bytes: likewise, frames."""
+    """queued_bytes: data of all streams that has not been taken. control_bytes: likewise, frames.
 
-    __slots__ = ("_bulk", "_control", "_small", "control_bytes", "queued_bytes")
+    has_output: whether there is something to take now; a plain attribute, because it is asked for
+    several times for every request.
+    """
+
+    __slots__ = ("_bulk", "_control", "_small", "control_bytes", "has_output", "queued_bytes")
 
     def __init__(self) -> None:
         self._control: list[bytes | memoryview] = []
@@ -33,19 +37,19 @@ class Outbox:
         self._bulk: list[Stream] = []
         self.control_bytes = 0
         self.queued_bytes = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._control or self._small or self._bulk)
+        self.has_output = False
 
     def put_control(self, frame: bytes) -> None:
         self._control.append(frame)
         self.control_bytes += len(frame)
+        self.has_output = True
 
     def schedule(self, stream: Stream) -> None:
         """`stream` has data, and credit to send it."""
         if not stream.is_scheduled:
             stream.is_scheduled = True
             (self._small if stream.outgoing.size <= _SMALL_BYTES else self._bulk).append(stream)
+            self.has_output = True
 
     def drop(self, stream: Stream) -> None:
         """Forget what `stream` had to send. It is skipped when its turn comes."""
@@ -58,6 +62,7 @@ class Outbox:
         self._bulk.clear()
         self.control_bytes = 0
         self.queued_bytes = 0
+        self.has_output = False
 
     def take(self, size_max: int, roomier: list[Stream]) -> tuple[list[bytes], list[Stream]]:
         """Return the next messages to send, together about `size_max` bytes, and who finishes in them.
@@ -76,6 +81,7 @@ class Outbox:
             self._send(bulk.pop(0), packer, roomier, finished)
             while bulk and packer.total < size_max:
                 self._send(bulk.pop(0), packer, roomier, finished)
+        self.has_output = bool(small or bulk)
         return packer.finish(), finished
 
     def _send(self, stream: Stream, packer: _Packer, roomier: list[Stream], finished: list[Stream]) -> None:

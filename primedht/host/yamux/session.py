@@ -25,6 +25,7 @@ from primedht.host.yamux.budget import MemoryBudget
 from primedht.host.yamux.flood import Allowance
 from primedht.host.yamux.frames import (
     ACK,
+    DATA,
     FIN,
     FLAGS,
     GO_AWAY,
@@ -78,7 +79,7 @@ class Session:
 
     Times are monotonic seconds. rtt_s: smoothed round-trip time, None before it is measured, which
     happens when data flows, or else with the first keep-alive. goodbye: the code of the peer's
-    GO_AWAY, None before that. unread_bytes: of all streams.
+    GO_AWAY, None before that. unread_bytes: of all streams. is_over: nothing comes or goes any more.
     """
 
     __slots__ = (
@@ -90,7 +91,6 @@ class Session:
         "_heard_at",
         "_idle_frames",
         "_inbound_count",
-        "_is_over",
         "_limits",
         "_next_id",
         "_now",
@@ -106,6 +106,7 @@ class Session:
         "_streams",
         "_unacknowledged",
         "goodbye",
+        "is_over",
         "rtt_s",
         "unread_bytes",
     )
@@ -132,7 +133,7 @@ class Session:
         self._remote_ids = RemoteIds(peer_is_client=not is_client)
         self._inbound_count = 0
         self._unacknowledged = 0
-        self._is_over = False
+        self.is_over = False
         # Input that is not complete: a header, or the payload of a frame and where it goes.
         self._partial_header = b""
         self._payload_left = 0
@@ -150,10 +151,6 @@ class Session:
     # --- streams --------------------------------------------------------------------------------
 
     @property
-    def is_over(self) -> bool:
-        return self._is_over
-
-    @property
     def stream_count(self) -> int:
         return len(self._streams)
 
@@ -169,7 +166,7 @@ class Session:
 
     def open(self) -> Stream:
         """Return a new stream; the peer hears of it with its first frame. Raises `SessionEnded`."""
-        if self._is_over or self.goodbye is not None:
+        if self.is_over or self.goodbye is not None:
             raise SessionEnded("the connection takes no new streams")
         if self._next_id > STREAM_ID_MAX:
             raise SessionEnded("all stream ids are used up")
@@ -196,7 +193,7 @@ class Session:
 
     @property
     def has_output(self) -> bool:
-        return bool(self._outbox)
+        return self._outbox.has_output
 
     @property
     def queued_bytes(self) -> int:
@@ -211,23 +208,32 @@ class Session:
                 self._forget(stream)
         return messages
 
+    def take_alone(self, stream: Stream, data: bytes) -> bytes | None:
+        """Return the message that sends all of `data` for `stream`, as if queued and taken.
+
+        None if it has to be queued: the stream lacks credit, or something else is to be sent first.
+        """
+        size = len(data)
+        if size > stream.credit or stream.outgoing.size or self._outbox.has_output:
+            return None
+        stream.credit -= size
+        return encode_header(DATA, stream.take_flag(), stream.id, size) + data
+
     # --- what streams do ------------------------------------------------------------------------
 
     def on_queued(self, stream: Stream, size: int) -> None:
-        self._outbox.queued_bytes += size
+        outbox = self._outbox
+        outbox.queued_bytes += size
         if stream.credit > 0 and stream.outgoing.size:
-            self._outbox.schedule(stream)
+            outbox.schedule(stream)
 
     def on_read(self, stream: Stream, size: int) -> None:
         if not stream.is_open:
             return
-        self._count_unread(-size)
+        self.unread_bytes -= size
+        self._budget.unread_bytes -= size
         if stream.window.consume(size) and not stream.peer_finished:
             self._grant(stream)
-
-    def _count_unread(self, size: int) -> None:
-        self.unread_bytes += size
-        self._budget.unread_bytes += size
 
     def _grant(self, stream: Stream) -> None:
         growth_max = min(self._limits.window_growth_bytes_max - self._growth_bytes, self._budget.growth_left)
@@ -282,7 +288,8 @@ class Session:
         stream.is_open = False
         self._changed.append(stream)
         del self._streams[stream.id]
-        self._count_unread(-stream.incoming.size)
+        self.unread_bytes -= stream.incoming.size
+        self._budget.unread_bytes -= stream.incoming.size
         growth = stream.window.growth
         self._growth_bytes -= growth
         self._budget.growth_bytes -= growth
@@ -303,7 +310,7 @@ class Session:
     def receive(self, data: bytes, now: float) -> None:
         """Take in what has arrived, cut anywhere. Raises `YamuxViolation`, which ends the session."""
         self._now = self._heard_at = now
-        if self._is_over:
+        if self.is_over:
             return
         try:
             self._parse(data)
@@ -421,7 +428,8 @@ class Session:
         # A stream that was reset since the frame began takes nothing more.
         if stream is not None and start < end and stream.is_open:
             stream.incoming.put(data, start, end)
-            self._count_unread(end - start)
+            self.unread_bytes += end - start
+            self._budget.unread_bytes += end - start
             self._changed.append(stream)
 
     def _end_payload(self, stream: Stream | None, flags: int) -> None:
@@ -461,7 +469,7 @@ class Session:
         if self._outbox.control_bytes > limits.YAMUX_CONTROL_BYTES_MAX:
             raise YamuxViolation("the peer asks for replies and does not read them")
         while self.unread_bytes > self._limits.unread_bytes_max or (
-            self._budget.is_exceeded and self.unread_bytes > limits.YAMUX_MEMORY_BYTES_FAIR
+            self.unread_bytes > limits.YAMUX_MEMORY_BYTES_FAIR and self._budget.is_exceeded
         ):
             greediest = max(self._streams.values(), key=lambda stream: stream.incoming.size, default=None)
             if greediest is None:
@@ -515,13 +523,13 @@ class Session:
 
     def close(self, code: int = NORMAL) -> None:
         """End the session; what is left to `take` is the GO_AWAY that says so. Idempotent."""
-        if not self._is_over:
+        if not self.is_over:
             self.end("the connection is closed")
             self._send_control(GO_AWAY, 0, SESSION_ID, code)
 
     def end(self, failure: str) -> None:
         """The connection is lost: every stream fails, though what has arrived can still be read."""
-        self._is_over = True
+        self.is_over = True
         for stream in list(self._streams.values()):
             self._fail(stream, failure, keep_unread=True)
         self._outbox.clear()

@@ -321,6 +321,37 @@ def test_small_frames_of_many_streams_travel_in_one_message():
     assert [frame.payload for frame in decode(message)] == [b"a%d" % number for number in range(50)]
 
 
+def test_a_message_that_is_taken_alone_is_the_one_that_queueing_it_would_give():
+    client, _ = make_ends()
+    stream = client.session.open()
+    assert client.session.take_alone(stream, b"hello") == data(1, b"hello", SYN).encode()
+    assert client.session.take_alone(stream, b"again") == data(1, b"again").encode()
+    assert stream.credit == WINDOW - 10
+    assert not client.session.has_output
+
+
+def test_nothing_is_taken_alone_beyond_the_window_or_past_what_waits():
+    client, _ = make_ends()
+    stream, other = client.session.open(), client.session.open()
+    other.show()  # a control frame
+    assert client.session.take_alone(stream, b"a") is None
+    client.out()
+    other.send(b"b")
+    assert client.session.take_alone(stream, b"a") is None
+    client.out()
+    stream.send(bytes(WINDOW))
+    client.out()
+    assert client.session.take_alone(stream, b"a") is None  # without credit
+    stream.send(b"a")
+    assert not client.session.has_output
+    client.feed(window(1, 100))
+    assert client.session.take_alone(stream, b"b") is None  # behind what is queued
+    assert client.out() == [data(1, b"a")]
+    assert client.session.take_alone(stream, bytes(100)) is None
+    assert client.session.take_alone(stream, bytes(99)) == data(1, bytes(99)).encode()
+    assert stream.credit == 0
+
+
 def test_a_small_message_overtakes_bulk_and_bulk_streams_take_turns():
     client, _ = make_ends()
     bulk = [client.session.open() for _ in range(3)]
