@@ -42,7 +42,11 @@ class FrameReader:
         end = start + size
         if len(buffer) < end:
             return None
-        frame = bytes(buffer[start:end])
+        if isinstance(buffer, bytes):
+            frame = buffer[start:end]
+        else:
+            with memoryview(buffer) as view:  # a slice of a bytearray would be a copy of its own
+                frame = bytes(view[start:end])
         if end == len(buffer):
             self._buffer = b""
             return frame

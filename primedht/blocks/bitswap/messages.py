@@ -56,6 +56,17 @@ def encode(message: BitswapMessage, protocol: str = BITSWAP_120) -> bytes:
 
     Before 1.2.0 there are no presences, and every want is one for the block itself.
     """
+    return b"".join(_pieces(message, protocol))
+
+
+def encode_framed(message: BitswapMessage, protocol: str) -> bytes:
+    """As `encode`, behind the length."""
+    pieces = _pieces(message, protocol)
+    return b"".join([varint.encode(sum(map(len, pieces))), *pieces])
+
+
+def _pieces(message: BitswapMessage, protocol: str) -> list[bytes]:
+    """Return what the message consists of; blocks are not copied, as protobuf's own encoder would twice."""
     is_120 = protocol == BITSWAP_120
     out = pb.Message()
     if message.wants or message.full:
@@ -65,17 +76,27 @@ def encode(message: BitswapMessage, protocol: str = BITSWAP_120) -> bytes:
             if is_120:
                 entry.want_type = pb.Message.Wantlist.HAVE if want.have else pb.Message.Wantlist.BLOCK
                 entry.send_dont_have = want.send_dont_have
-    for block in message.blocks:
-        if protocol == BITSWAP_100:
-            out.raw_blocks.append(block.data)
-        else:
-            out.blocks.add(prefix=_prefix(block.cid), data=block.data)
     if is_120:
         for cid in message.haves:
             out.presences.add(cid=bytes(cid), type=pb.Message.HAVE)
         for cid in message.dont_haves:
             out.presences.add(cid=bytes(cid), type=pb.Message.DONT_HAVE)
-    return out.SerializeToString()
+    pieces = [out.SerializeToString()]
+    for block in message.blocks:
+        if protocol == BITSWAP_100:
+            pieces += [_tag(pb.Message.RAW_BLOCKS_FIELD_NUMBER, len(block.data)), block.data]
+            continue
+        prefix = _prefix(block.cid)
+        head = _tag(pb.Message.Block.PREFIX_FIELD_NUMBER, len(prefix)) + prefix
+        head += _tag(pb.Message.Block.DATA_FIELD_NUMBER, len(block.data))
+        pieces.append(_tag(pb.Message.BLOCKS_FIELD_NUMBER, len(head) + len(block.data)) + head)
+        pieces.append(block.data)
+    return pieces
+
+
+def _tag(number: int, size_bytes: int) -> bytes:
+    """Return what precedes a length-delimited field (Protocol Buffers, "Encoding")."""
+    return varint.encode(number << 3 | 2) + varint.encode(size_bytes)
 
 
 def decode(raw: bytes) -> BitswapMessage:

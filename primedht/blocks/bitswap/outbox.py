@@ -13,11 +13,10 @@ from contextlib import AbstractAsyncContextManager
 import trio
 
 from primedht import limits
-from primedht.blocks.bitswap.messages import PROTOCOLS, BitswapMessage, encode
+from primedht.blocks.bitswap.messages import PROTOCOLS, BitswapMessage, encode_framed
 from primedht.dht.ports import Stream, Streams
 from primedht.errors import PeerTimeout
 from primedht.ids import PeerId
-from primedht.wire.frames import encode_frame
 
 
 class Outbox:
@@ -74,7 +73,7 @@ class Outbox:
                 stream = await self._streams.open(
                     self._peer, PROTOCOLS, timeout_s=limits.BITSWAP_SEND_TIMEOUT_S
                 )
-            await stream.send(encode_frame(encode(message, stream.protocol)))
+            await stream.send(encode_framed(message, stream.protocol))
             return stream
         if stream is not None:
             await stream.reset()

@@ -60,18 +60,16 @@ class Ledger:
                 continue
             self.wants[key] = self.fresh[key] = want
 
-    def take_fresh(self, count: int) -> list[Want]:
-        """Take the most pressing wants that are not answered yet."""
-        taken = nlargest(count, self.fresh.values(), key=lambda want: want.priority)
-        for want in taken:
-            del self.fresh[bytes(want.cid)]
-        return taken
+    def most_pressing(self, count: int) -> list[tuple[bytes, Want]]:
+        """Return the most pressing wants that are not answered yet, by binary CID."""
+        return nlargest(count, self.fresh.items(), key=lambda item: item[1].priority)
 
-    def put_back(self, wants: Iterable[Want]) -> None:
-        """Answer these later after all, unless they changed meanwhile."""
-        for want in wants:
-            if self.wants.get(bytes(want.cid)) is want:
-                self.fresh[bytes(want.cid)] = want
+    def take(self, key: bytes, want: Want) -> bool:
+        """The want is to be answered now; False if it changed meanwhile."""
+        if self.fresh.get(key) is not want:
+            return False
+        del self.fresh[key]
+        return True
 
     def done(self, want: Want) -> None:
         """The want is answered with a block, and forgotten unless it changed meanwhile."""
@@ -120,20 +118,22 @@ class BitswapServer:
     async def filled(self, peer: PeerId) -> AsyncIterator[BitswapMessage]:
         """Make the next message to `peer`, an empty one when there is none, and hold its place."""
         async with self._places:
-            yield await self._answer(self.ledgers.get(peer))
+            ledger = self.ledgers.get(peer) or Ledger()
+            message = await self._answer(ledger)
+            while not message and ledger.fresh:  # nothing is to be said to those that were looked at
+                message = await self._answer(ledger)
+            yield message
 
-    async def _answer(self, ledger: Ledger | None) -> BitswapMessage:
-        if ledger is None:
-            return BitswapMessage()
+    async def _answer(self, ledger: Ledger) -> BitswapMessage:
         blocks: list[Block] = []
         haves: list[Cid] = []
         dont_haves: list[Cid] = []
         size_bytes = 0
-        wants = ledger.take_fresh(_WANTS_AT_ONCE)
-        for index, want in enumerate(wants):
+        for key, want in ledger.most_pressing(_WANTS_AT_ONCE):
             if size_bytes >= limits.BITSWAP_ANSWER_BYTES:
-                ledger.put_back(wants[index:])
                 break
+            if not ledger.take(key, want):
+                continue
             stored_bytes = await self._store.size(want.cid)
             if want.have and (stored_bytes or 0) > limits.BITSWAP_HAVE_REPLACED_BYTES_MAX:
                 haves.append(want.cid)

@@ -266,6 +266,13 @@ async def test_a_want_is_remembered_until_the_block_comes_or_is_cancelled(
         assert await peer.nothing()
 
 
+async def test_wants_that_nothing_is_said_to_hide_no_others(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_served(LARGE) as (party, peer):
+        absent = [Want(Cid.of(b"%d" % n), priority=9, send_dont_have=False) for n in range(500)]
+        await peer.send(party, BitswapMessage(wants=[*absent, Want(LARGE.cid)]))
+        assert (await peer.next()).blocks == [LARGE]
+
+
 async def test_a_full_wantlist_replaces_the_one_before(autojump_clock: trio.testing.MockClock) -> None:
     async with open_served() as (party, peer):
         await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid, send_dont_have=False)]))
