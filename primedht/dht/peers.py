@@ -4,7 +4,7 @@ A peer enters the table only when identify lists our protocol and it has answere
 (`answered`). Candidates come from connections, from other peers' replies and from those that have
 gone; a few workers ask each for the peers closest to us, which verifies it and, in a small network,
 introduces the next ones at once. A member that fails a request leaves the table and is tried again
-with growing pauses, so that a healed partition needs no bootstrap peer.
+with growing pauses (departed.py), so that a healed partition needs no bootstrap peer.
 
 Source: go-libp2p-kad-dht, dht.go (validPeerFound, lookupCheck) and subscriber_notifee.go; probing of
 neighbours is ours: repair must not wait for a TCP reset to notice a dead holder.
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
 from typing import Literal, NoReturn
 
 import structlog
@@ -22,6 +21,7 @@ import trio
 
 from primedht import limits
 from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.departed import Departed
 from primedht.dht.ports import Ports
 from primedht.errors import RemoteError
 from primedht.ids import PeerId
@@ -35,20 +35,6 @@ from primedht.wire import addrs
 log = structlog.get_logger(__name__)
 
 How = Literal["bootstrap", "mdns", "remembered", "lookup", "inbound", "connect"]
-
-
-@dataclass(slots=True)
-class _Departed:
-    """A peer that failed. Times are monotonic seconds. was_member: that made it leave the table.
-
-    is_set_aside: it did not fail, somebody wants it away.
-    """
-
-    try_at: float
-    pause_s: float
-    was_member: bool
-    attempts: int = 0
-    is_set_aside: bool = False
 
 
 class Peers:
@@ -66,7 +52,9 @@ class Peers:
             diversity=IpDiversity() if config.network_kind == "public" else None,
         )
         self.found: dict[PeerId, How] = {}
-        self._departed: dict[PeerId, _Departed] = {}
+        self._departed = Departed(self.table.self_key)
+        self._retries_granted = 0
+        self._returned = trio.Event()
         self._passed_over: dict[PeerId, float] = {}  # answered, found no place: when they may try again
         self._queued: set[PeerId] = set()
         # Those that we are connected to or know do not queue behind those that others told us of.
@@ -146,7 +134,7 @@ class Peers:
         """
         if dialled and took_s is not None:
             self._dials.note(took_s)
-        self._departed.pop(peer, None)
+        self._welcome(peer)
         if not self._connections.serves_kad(peer):
             return
         now = trio.current_time()
@@ -168,21 +156,23 @@ class Peers:
         if was_member:
             log.debug("peer_dropped", peer=str(peer), code=error.code)
             self._drop(peer)
-        self._note_departed(peer, was_member=was_member)
+        if not self._departed.note_failure(peer, trio.current_time(), was_member=was_member):
+            self._pass_over(peer)
 
     def set_aside(self, peer: PeerId) -> None:
         """Somebody disconnects `peer`: it leaves the table and is not looked for, for `SET_ASIDE_S`."""
         was_member = peer in self.table
         if was_member:
             self._drop(peer)
-        if peer in self._departed or self._make_room_for_departed(was_member=was_member):
-            until = trio.current_time() + limits.SET_ASIDE_S
-            self._departed[peer] = _Departed(until, limits.DEPARTED_PAUSE_S, was_member, is_set_aside=True)
+        self._departed.set_aside(peer, trio.current_time(), was_member=was_member)
 
     def heard_from(self, peer: PeerId) -> None:
         """`peer` sent us a request: a member stays fresh; others must first answer one of ours."""
+        now = trio.current_time()
         if peer in self.table:
-            self.table.update(peer, trio.current_time())
+            self.table.update(peer, now)
+        elif self._departed.may_be_back(peer, now):
+            self._try_out_of_turn(peer)
 
     def hear(self, infos: Iterable[PeerInfo], *, how: How = "lookup") -> None:
         """Remember peers that others told us of, and verify those that belong into the table."""
@@ -190,7 +180,11 @@ class Peers:
             if info.id == self.peer_id:
                 continue
             self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
-            if info.id in self.table or info.id in self._departed or self._is_passed_over(info.id):
+            if info.id in self._departed:
+                if self._departed.may_be_back(info.id, trio.current_time()) and self._wanted(info.id):
+                    self._try_out_of_turn(info.id)
+                continue
+            if info.id in self.table or self._is_passed_over(info.id):
                 continue
             if self._connections.serves_kad(info.id) is not False and self._wanted(info.id):
                 self.note_found(info.id, how)
@@ -219,7 +213,7 @@ class Peers:
         """Have `peer` verified soon. Dropped when too many wait: it will be met again."""
         if peer in self._queued or peer == self.peer_id:
             return
-        known = peer in self.table or self.is_connected(peer) or self._was_member(peer)
+        known = peer in self.table or self.is_connected(peer) or self._departed.was_member(peer)
         send, _ = self._checks if known else self._admissions
         try:
             send.send_nowait(peer)
@@ -232,8 +226,8 @@ class Peers:
     def on_identified(self, peer: PeerId, protocols: frozenset[str]) -> None:
         if self._config.network_id in protocols:
             self.note_found(peer, "inbound")
-            if peer not in self.table and not self._is_set_aside(peer):
-                self._departed.pop(peer, None)
+            if peer not in self.table and not self._departed.is_set_aside(peer, trio.current_time()):
+                self._welcome(peer)
                 self.consider(peer)
         elif peer in self.table:
             log.debug("peer_left_server_mode", peer=str(peer))
@@ -259,6 +253,7 @@ class Peers:
                 for _ in range(at_once):
                     nursery.start_soon(self._serve_queue, receive)
             nursery.start_soon(self._serve_liveness)
+            nursery.start_soon(self._serve_returns)
         raise AssertionError("unreachable: its tasks never return")
 
     async def _serve_queue(self, receive: trio.MemoryReceiveChannel[PeerId]) -> NoReturn:
@@ -301,22 +296,37 @@ class Peers:
                 patience_s = limits.NEIGHBOUR_PROBE_S if member.peer in neighbours else grace_s
                 if now - member.last_seen > patience_s:
                     self.consider(member.peer)
-            for peer, departed in list(self._departed.items()):
-                if departed.try_at <= now:
-                    self.consider(peer)
+            for peer in self._departed.due(now):
+                self.consider(peer)
+
+    async def _serve_returns(self) -> NoReturn:
+        """After a lost member has returned, try others that were lost, spread over about a second."""
+        while True:
+            await self._returned.wait()
+            self._returned = trio.Event()
+            while self._retries_granted:
+                peer = self._departed.closest_out_of_turn(trio.current_time(), exclude=self._queued)
+                if peer is None:
+                    self._retries_granted = 0
+                    break
+                self._retries_granted -= 1
+                self._try_out_of_turn(peer)
+                await trio.sleep(limits.RETURN_RETRY_STAGGER_S)
 
     # --- inner -----------------------------------------------------------------------------------------
 
-    def _make_room_for_departed(self, *, was_member: bool) -> bool:
-        """Forget one of too many, strangers first: whoever names peers that do not exist must not make
-        this node forget the members that it lost. False: there is no room."""
-        if len(self._departed) < limits.DEPARTED_PEERS_MAX:
-            return True
-        stranger = next((peer for peer, gone in self._departed.items() if not gone.was_member), None)
-        if stranger is None and not was_member:
-            return False
-        del self._departed[next(iter(self._departed)) if stranger is None else stranger]
-        return True
+    def _welcome(self, peer: PeerId) -> None:
+        """`peer` is there. If it is a member that was lost, others may be back too."""
+        if self._departed.forget(peer):
+            self._retries_granted = min(
+                self._retries_granted + limits.RETURN_RETRIES, limits.DEPARTED_PEERS_MAX
+            )
+            self._returned.set()
+
+    def _try_out_of_turn(self, peer: PeerId) -> None:
+        if peer not in self._queued:
+            self._departed.try_out_of_turn(peer, trio.current_time())
+            self.consider(peer)
 
     def _is_passed_over(self, peer: PeerId) -> bool:
         """Whether `peer` answered lately and found no place: every neighbour names it again and again."""
@@ -351,32 +361,3 @@ class Peers:
         if promoted is not None:
             self._on_joined(promoted)
             self.consider(promoted)
-
-    def _is_set_aside(self, peer: PeerId) -> bool:
-        departed = self._departed.get(peer)
-        return departed is not None and departed.is_set_aside and trio.current_time() < departed.try_at
-
-    def _was_member(self, peer: PeerId) -> bool:
-        departed = self._departed.get(peer)
-        return departed is not None and departed.was_member
-
-    def _note_departed(self, peer: PeerId, *, was_member: bool) -> None:
-        departed = self._departed.get(peer)
-        now = trio.current_time()
-        if departed is None:
-            if not self._make_room_for_departed(was_member=was_member):
-                return
-            self._departed[peer] = _Departed(
-                now + limits.DEPARTED_PAUSE_S, limits.DEPARTED_PAUSE_S, was_member
-            )
-            return
-        departed.attempts += 1
-        departed.was_member |= was_member
-        if departed.attempts >= (
-            limits.DEPARTED_ATTEMPTS_MAX if departed.was_member else limits.STRANGER_ATTEMPTS_MAX
-        ):
-            del self._departed[peer]
-            self._pass_over(peer)
-            return
-        departed.pause_s = min(2 * departed.pause_s, limits.DEPARTED_PAUSE_S_MAX)
-        departed.try_at = now + departed.pause_s

@@ -116,11 +116,11 @@ async def test_names_of_nobody_do_not_make_a_node_forget_lost_members(autojump_c
         await world.until(lambda: member.peer in node.dht.routing_table)
         member.host.crash()
         await world.until(lambda: member.peer not in node.dht.routing_table, limit_s=300)
-        peers = node.dht.peers
+        departed = node.dht.peers._departed
         for info in nobodies(3 * limits.DEPARTED_PEERS_MAX):
-            peers._note_departed(info.id, was_member=False)
-        assert len(peers._departed) == limits.DEPARTED_PEERS_MAX
-        assert member.peer in peers._departed
+            departed.note_failure(info.id, trio.current_time(), was_member=False)
+        assert len(departed) == limits.DEPARTED_PEERS_MAX
+        assert member.peer in departed
 
 
 async def test_a_stranger_that_fails_is_left_alone_soon(autojump_clock):
@@ -131,7 +131,7 @@ async def test_a_stranger_that_fails_is_left_alone_soon(autojump_clock):
         node.dht.peers.hear([stranger.info])
         await trio.sleep(3600)
         assert 1 <= len(stranger.received) <= 2 + limits.STRANGER_ATTEMPTS_MAX  # identify is a sign of life
-        assert not node.dht.peers._departed
+        assert stranger.peer not in node.dht.peers._departed
 
 
 async def test_a_reply_names_no_more_peers_than_a_lookup_uses(autojump_clock):

@@ -26,7 +26,7 @@ QUICK = {
     "static": {"lookups": 1, "values": 0.5},
     "churn": {"median": 300.0, "down": 60.0},
     "small": {"values": 5},
-    "partition": {"converge_max": 60},
+    "partition": {"converge_max": 15},
     "adversaries": {"share": 0.25},
     "eclipse": {"targets": 1, "readers": 10, "k": 8, "sybils": 9, "success_min": 0.25},
     "provide": {},
