@@ -13,6 +13,7 @@ import primedht
 from primedht import client, errors, events, findings, results
 from primedht.cli.app import COMMANDS
 from primedht.client.aio import AsyncClient
+from primedht.client.models import Models
 from primedht.config.reference import example_file, manual_page
 from primedht.dht.config import DhtConfig, Quotas
 
@@ -56,7 +57,7 @@ def api_page() -> str:
     """Return docs/python-api.md."""
     out = [_HEAD]
     out += ["## open_node\n", *_callable("open_node", primedht.open_node)]
-    for kind in (primedht.Node, client.Client):
+    for kind in (primedht.Node, client.Client, Models):
         out += _class(kind)
     out += [
         "## AsyncClient\n",

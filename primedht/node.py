@@ -113,7 +113,15 @@ class Node:
         self._clock = SystemClock()
         self._started_at = trio.current_time()
         self._names = Names(dht, self._signer, self._clock)
-        self.models = Models(blocks, self, Aliases(store), self._clock, self.peer_id, self._permitted_signer)
+        self.models = Models(
+            blocks,
+            self,
+            Aliases(store),
+            self._clock,
+            self.peer_id,
+            self._permitted_signer,
+            self._named_key,
+        )
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
 

@@ -48,6 +48,9 @@ COMMANDS = {
     "stop-providing": Entry("providers", "Content", "Announce the content no longer."),
     "find-providers": Entry("providers", "Content", "Print peers that have the content."),
     "name": Entry("names", "Content", "Signed names that point at content: /ipns."),
+    "model": Entry("model", "Models", "Models: named, versioned, signed."),
+    "tensor": Entry("tensor", "Models", "Single tensors of models."),
+    "alias": Entry("alias", "Models", "Short names for owners of models."),
     "find-peer": Entry("peers", "Peers", "Print a peer's addresses, one a line."),
     "closest-peers": Entry("peers", "Peers", "Print the reachable peers closest to a key, nearest first."),
     "peers": Entry("peers", "Peers", "List the known peers and how each was found."),
@@ -55,7 +58,7 @@ COMMANDS = {
     "connect": Entry("peers", "Peers", "Connect to a peer."),
     "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-GROUPS = ("block", "config", "key", "name", "trace")
+GROUPS = ("alias", "block", "config", "key", "model", "name", "tensor", "trace")
 """Those that have commands of their own."""
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from primedht.client._blocks import Collected, Content, DagStat, DirectoryEntry, Pin
+from primedht.client._models import FoundModel, KeptModel, ModelVersion, TensorPlace
 from primedht.client._ops import DrainResult, Identity, ItemResult, PeerAddrs, PutItem
 from primedht.client._transfer import Progress
 from primedht.client.sync import Client
@@ -18,12 +19,16 @@ __all__ = [
     "DagStat",
     "DirectoryEntry",
     "DrainResult",
+    "FoundModel",
     "Identity",
     "ItemResult",
+    "KeptModel",
+    "ModelVersion",
     "PeerAddrs",
     "Pin",
     "Progress",
     "PutItem",
+    "TensorPlace",
 ]
 
 

@@ -36,6 +36,7 @@ from primedht.client._transfer import (
     report,
 )
 from primedht.client.locate import locate
+from primedht.client.models import AsyncModels
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import (
     DaemonUnavailable,
@@ -93,6 +94,11 @@ class AsyncClient:
     def __init__(self, control: str | None = None, *, data_dir: str | os.PathLike[str] | None = None) -> None:
         self._addr = locate(control, data_dir)
         self._idle: list[_Connection] = []
+
+    @property
+    def models(self) -> AsyncModels:
+        """The models of the daemon."""
+        return AsyncModels(self)
 
     @property
     def control(self) -> str:

@@ -36,6 +36,7 @@ from primedht.client._transfer import (
     report,
 )
 from primedht.client.locate import locate
+from primedht.client.models import Models
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.errors import (
     DaemonUnavailable,
@@ -98,6 +99,11 @@ class Client:
     def __init__(self, control: str | None = None, *, data_dir: str | os.PathLike[str] | None = None) -> None:
         self._addr = locate(control, data_dir)
         self._pool = _Pool()
+
+    @property
+    def models(self) -> Models:
+        """The models of the daemon."""
+        return Models(self)
 
     @property
     def control(self) -> str:

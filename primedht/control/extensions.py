@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from primedht import limits
-from primedht.control import blocks, encode, events, transfers
+from primedht.control import blocks, encode, events, models, transfers
 from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
 from primedht.doctor.examine import examine
@@ -228,6 +228,10 @@ _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "list_pins": blocks.list_pins,
     "collect": blocks.collect,
     "stat_dag": blocks.stat_dag,
+    "publish_model": models.publish,
+    "fetch_model": models.fetch,
+    "verify_model": models.verify,
+    "list_models": models.list_models,
     "subscribe": events.subscribe,
 }
 
@@ -255,6 +259,13 @@ _OPERATIONS: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "unpin": blocks.unpin,
     "get_block": blocks.get_block,
     "put_block": blocks.put_block,
+    "describe_model": models.describe,
+    "list_versions": models.list_versions,
+    "remove_model": models.remove,
+    "find_tensor": models.find_tensor,
+    "set_alias": models.set_alias,
+    "remove_alias": models.remove_alias,
+    "list_aliases": models.list_aliases,
 }
 
 
@@ -263,6 +274,7 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
     if session.trusted:
         return
     blocks.check_permitted(name)
+    models.check_permitted(name)
     keys = {
         "put": (request.put.key,),
         "delete": (request.delete.key,),

@@ -37,6 +37,7 @@ from primedht.errors import (
     DiskFull,
     InvalidArgument,
     InvalidManifest,
+    NotPermitted,
     OperationTimeout,
     PrimeDhtError,
     ValueNotFound,
@@ -111,6 +112,7 @@ class Models:
         clock: WallClock,
         me: PeerId,
         signer: Callable[[PeerId], PrivateKey],
+        named_key: Callable[[str], PrivateKey],
     ) -> None:
         self.aliases = aliases
         self._blocks = blocks
@@ -118,6 +120,7 @@ class Models:
         self._clock = clock
         self._me = me
         self._signer = signer
+        self._named_key = named_key
         self._locks: defaultdict[bytes, trio.Lock] = defaultdict(trio.Lock)
 
     # --- publishing ----------------------------------------------------------------------------------
@@ -155,6 +158,7 @@ class Models:
         architecture: str | None = None,
         training_config: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
         timeout: float = 60,
     ) -> PublishedModel:
         """Publish a directory of blocks that are here as a version of `name`, pin it and announce it.
@@ -163,15 +167,20 @@ class Models:
             version: above the latest; by default the next number.
             file_name: `root` is a file, which gets this name in a directory of its own.
             architecture: by default the one in a Hugging Face config.json.
+            key: of the keystore, by its name; `me` is its owner then.
             training_config: any map of texts, numbers, lists and maps.
         Raises:
+            KeyNotFound: no key has that name.
             NotPermitted: the owner's private key is not here. UnknownOwner, InvalidArgument.
             PickleRefused, InvalidTensor: a file is not to be spread, or not what its name says.
             StaleRecord: `version` is not above the latest.
             QuorumNotReached: too few peers took the record; nothing is kept then.
         """
-        wanted = await self._parse(name)
+        me = self._me if key is None else self._named_key(key).peer_id
+        wanted = parse_name(name, me, await self.aliases.all())
         signer = self._signer(wanted.owner)
+        if key is not None and wanted.owner != me:
+            raise NotPermitted(f"key {key} is that of {me}, and {name} is {wanted.owner}'s; write me/NAME")
         if wanted.version is not None and version not in (None, wanted.version):
             raise InvalidArgument(f"{name} with version {version}; give it once")
         if file_name is not None:

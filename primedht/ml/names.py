@@ -79,6 +79,6 @@ def _owner(text: str, me: PeerId, aliases: Mapping[str, PeerId]) -> PeerId:
         return PeerId.from_text(text)
     except InvalidArgument:
         raise UnknownOwner(
-            f"no alias {text[:100]!r} is set; set it with `models.aliases.set({text[:100]!r}, owner)`, "
+            f"no alias {text[:100]!r} is set; set it with `primedht alias set {text[:100]} PEER_ID`, "
             "or write the owner's peer id"
         ) from None

@@ -266,7 +266,7 @@ class PSResponse(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., peerIDs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PrimeRequest(_message.Message):
-    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block")
+    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block", "publish_model", "fetch_model", "describe_model", "list_versions", "list_models", "remove_model", "verify_model", "find_tensor", "set_alias", "remove_alias", "list_aliases")
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     WANT_TRACE_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
@@ -307,6 +307,17 @@ class PrimeRequest(_message.Message):
     STAT_DAG_FIELD_NUMBER: _ClassVar[int]
     GET_BLOCK_FIELD_NUMBER: _ClassVar[int]
     PUT_BLOCK_FIELD_NUMBER: _ClassVar[int]
+    PUBLISH_MODEL_FIELD_NUMBER: _ClassVar[int]
+    FETCH_MODEL_FIELD_NUMBER: _ClassVar[int]
+    DESCRIBE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    LIST_VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    LIST_MODELS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERIFY_MODEL_FIELD_NUMBER: _ClassVar[int]
+    FIND_TENSOR_FIELD_NUMBER: _ClassVar[int]
+    SET_ALIAS_FIELD_NUMBER: _ClassVar[int]
+    REMOVE_ALIAS_FIELD_NUMBER: _ClassVar[int]
+    LIST_ALIASES_FIELD_NUMBER: _ClassVar[int]
     timeout_s: float
     want_trace: bool
     put: PutRequest
@@ -347,10 +358,21 @@ class PrimeRequest(_message.Message):
     stat_dag: StatDagRequest
     get_block: GetBlockRequest
     put_block: PutBlockRequest
-    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ...) -> None: ...
+    publish_model: PublishModelRequest
+    fetch_model: FetchModelRequest
+    describe_model: DescribeModelRequest
+    list_versions: ListVersionsRequest
+    list_models: ListModelsRequest
+    remove_model: RemoveModelRequest
+    verify_model: VerifyModelRequest
+    find_tensor: FindTensorRequest
+    set_alias: SetAliasRequest
+    remove_alias: RemoveAliasRequest
+    list_aliases: ListAliasesRequest
+    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ..., publish_model: _Optional[_Union[PublishModelRequest, _Mapping]] = ..., fetch_model: _Optional[_Union[FetchModelRequest, _Mapping]] = ..., describe_model: _Optional[_Union[DescribeModelRequest, _Mapping]] = ..., list_versions: _Optional[_Union[ListVersionsRequest, _Mapping]] = ..., list_models: _Optional[_Union[ListModelsRequest, _Mapping]] = ..., remove_model: _Optional[_Union[RemoveModelRequest, _Mapping]] = ..., verify_model: _Optional[_Union[VerifyModelRequest, _Mapping]] = ..., find_tensor: _Optional[_Union[FindTensorRequest, _Mapping]] = ..., set_alias: _Optional[_Union[SetAliasRequest, _Mapping]] = ..., remove_alias: _Optional[_Union[RemoveAliasRequest, _Mapping]] = ..., list_aliases: _Optional[_Union[ListAliasesRequest, _Mapping]] = ...) -> None: ...
 
 class PrimeResponse(_message.Message):
-    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings", "added", "content_chunk", "content_entry", "directory", "pins", "unpinned", "collected", "dag_stat", "block")
+    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings", "added", "content_chunk", "content_entry", "directory", "pins", "unpinned", "collected", "dag_stat", "block", "model", "versions", "kept_models", "removed_models", "tensor", "removed_alias", "aliases")
     MORE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -382,6 +404,13 @@ class PrimeResponse(_message.Message):
     COLLECTED_FIELD_NUMBER: _ClassVar[int]
     DAG_STAT_FIELD_NUMBER: _ClassVar[int]
     BLOCK_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    KEPT_MODELS_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_MODELS_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    REMOVED_ALIAS_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
     more: bool
     index: int
     failed: ErrorResponse
@@ -413,7 +442,14 @@ class PrimeResponse(_message.Message):
     collected: Collected
     dag_stat: DagStat
     block: Block
-    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ..., added: _Optional[_Union[Content, _Mapping]] = ..., content_chunk: _Optional[_Union[ContentChunk, _Mapping]] = ..., content_entry: _Optional[_Union[ContentEntry, _Mapping]] = ..., directory: _Optional[_Union[DirectoryEntries, _Mapping]] = ..., pins: _Optional[_Union[Pins, _Mapping]] = ..., unpinned: _Optional[_Union[Unpinned, _Mapping]] = ..., collected: _Optional[_Union[Collected, _Mapping]] = ..., dag_stat: _Optional[_Union[DagStat, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ...) -> None: ...
+    model: Model
+    versions: ModelVersions
+    kept_models: KeptModels
+    removed_models: RemovedModels
+    tensor: ModelTensor
+    removed_alias: RemovedAlias
+    aliases: Aliases
+    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ..., added: _Optional[_Union[Content, _Mapping]] = ..., content_chunk: _Optional[_Union[ContentChunk, _Mapping]] = ..., content_entry: _Optional[_Union[ContentEntry, _Mapping]] = ..., directory: _Optional[_Union[DirectoryEntries, _Mapping]] = ..., pins: _Optional[_Union[Pins, _Mapping]] = ..., unpinned: _Optional[_Union[Unpinned, _Mapping]] = ..., collected: _Optional[_Union[Collected, _Mapping]] = ..., dag_stat: _Optional[_Union[DagStat, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., versions: _Optional[_Union[ModelVersions, _Mapping]] = ..., kept_models: _Optional[_Union[KeptModels, _Mapping]] = ..., removed_models: _Optional[_Union[RemovedModels, _Mapping]] = ..., tensor: _Optional[_Union[ModelTensor, _Mapping]] = ..., removed_alias: _Optional[_Union[RemovedAlias, _Mapping]] = ..., aliases: _Optional[_Union[Aliases, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -1072,3 +1108,176 @@ class Block(_message.Message):
     cid: bytes
     data: bytes
     def __init__(self, cid: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
+
+class PublishModelRequest(_message.Message):
+    __slots__ = ("root", "name", "version", "file_name", "architecture", "training_config", "metadata", "key")
+    class MetadataEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: str
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[str] = ...) -> None: ...
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    FILE_NAME_FIELD_NUMBER: _ClassVar[int]
+    ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
+    TRAINING_CONFIG_FIELD_NUMBER: _ClassVar[int]
+    METADATA_FIELD_NUMBER: _ClassVar[int]
+    KEY_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    name: str
+    version: int
+    file_name: str
+    architecture: str
+    training_config: str
+    metadata: _containers.ScalarMap[str, str]
+    key: str
+    def __init__(self, root: _Optional[bytes] = ..., name: _Optional[str] = ..., version: _Optional[int] = ..., file_name: _Optional[str] = ..., architecture: _Optional[str] = ..., training_config: _Optional[str] = ..., metadata: _Optional[_Mapping[str, str]] = ..., key: _Optional[str] = ...) -> None: ...
+
+class FetchModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class DescribeModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class VerifyModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "cid", "manifest", "put")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    MANIFEST_FIELD_NUMBER: _ClassVar[int]
+    PUT_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cid: bytes
+    manifest: bytes
+    put: PutResult
+    def __init__(self, name: _Optional[str] = ..., cid: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ...) -> None: ...
+
+class ListVersionsRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class ModelVersion(_message.Message):
+    __slots__ = ("version", "cid", "published_unix_s", "size_bytes")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHED_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    version: int
+    cid: bytes
+    published_unix_s: int
+    size_bytes: int
+    def __init__(self, version: _Optional[int] = ..., cid: _Optional[bytes] = ..., published_unix_s: _Optional[int] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class ModelVersions(_message.Message):
+    __slots__ = ("versions",)
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    versions: _containers.RepeatedCompositeFieldContainer[ModelVersion]
+    def __init__(self, versions: _Optional[_Iterable[_Union[ModelVersion, _Mapping]]] = ...) -> None: ...
+
+class ListModelsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class KeptModel(_message.Message):
+    __slots__ = ("name", "cid", "partial")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    CID_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    cid: bytes
+    partial: bool
+    def __init__(self, name: _Optional[str] = ..., cid: _Optional[bytes] = ..., partial: bool = ...) -> None: ...
+
+class KeptModels(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[KeptModel]
+    def __init__(self, models: _Optional[_Iterable[_Union[KeptModel, _Mapping]]] = ...) -> None: ...
+
+class RemoveModelRequest(_message.Message):
+    __slots__ = ("name",)
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    def __init__(self, name: _Optional[str] = ...) -> None: ...
+
+class RemovedModels(_message.Message):
+    __slots__ = ("versions",)
+    VERSIONS_FIELD_NUMBER: _ClassVar[int]
+    versions: int
+    def __init__(self, versions: _Optional[int] = ...) -> None: ...
+
+class FindTensorRequest(_message.Message):
+    __slots__ = ("name", "tensor")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TENSOR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    tensor: str
+    def __init__(self, name: _Optional[str] = ..., tensor: _Optional[str] = ...) -> None: ...
+
+class ModelTensor(_message.Message):
+    __slots__ = ("file", "dtype", "shape", "start", "end")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    DTYPE_FIELD_NUMBER: _ClassVar[int]
+    SHAPE_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
+    END_FIELD_NUMBER: _ClassVar[int]
+    file: bytes
+    dtype: str
+    shape: _containers.RepeatedScalarFieldContainer[int]
+    start: int
+    end: int
+    def __init__(self, file: _Optional[bytes] = ..., dtype: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., start: _Optional[int] = ..., end: _Optional[int] = ...) -> None: ...
+
+class SetAliasRequest(_message.Message):
+    __slots__ = ("alias", "owner")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    owner: bytes
+    def __init__(self, alias: _Optional[str] = ..., owner: _Optional[bytes] = ...) -> None: ...
+
+class RemoveAliasRequest(_message.Message):
+    __slots__ = ("alias",)
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    def __init__(self, alias: _Optional[str] = ...) -> None: ...
+
+class RemovedAlias(_message.Message):
+    __slots__ = ("was_set",)
+    WAS_SET_FIELD_NUMBER: _ClassVar[int]
+    was_set: bool
+    def __init__(self, was_set: bool = ...) -> None: ...
+
+class ListAliasesRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class Alias(_message.Message):
+    __slots__ = ("alias", "owner")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    owner: bytes
+    def __init__(self, alias: _Optional[str] = ..., owner: _Optional[bytes] = ...) -> None: ...
+
+class Aliases(_message.Message):
+    __slots__ = ("aliases",)
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    aliases: _containers.RepeatedCompositeFieldContainer[Alias]
+    def __init__(self, aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ...) -> None: ...

@@ -36,7 +36,7 @@ def test_other_names_are_refused(text: str) -> None:
 
 
 def test_an_unknown_owner_is_told_how_to_set_an_alias() -> None:
-    with pytest.raises(UnknownOwner, match=r"aliases\.set\('org', owner\)") as caught:
+    with pytest.raises(UnknownOwner, match=r"primedht alias set org PEER_ID") as caught:
         parse_name("org/a", ME, {})
     assert caught.value.code == "unknown_owner"
 

@@ -1,0 +1,213 @@
+"""`model`: publish models under a key's name, and get them from whoever has them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from primedht.cli import common
+from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
+from primedht.cli.help import App
+from primedht.cli.progress import Meter
+from primedht.errors import InvalidArgument
+from primedht.units import format_size
+
+if TYPE_CHECKING:
+    from primedht.client import FoundModel
+
+app = App(name="model", help="Models: named, versioned, signed.")
+
+NameArgument = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="OWNER/NAME or OWNER/NAME@VERSION; OWNER: peer id, me or alias."),
+]
+
+
+@app.command(epilog="Example: primedht model push ./resnet50 --name me/resnet50 --metadata license=MIT")
+def push(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A file, or a directory such as Hugging Face's.")
+    ],
+    name: Annotated[str, typer.Option(metavar="NAME", help="What it is called: me/NAME, as a rule.")],
+    version: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Its number, above the latest; else the next.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(metavar="K=V", help="What else to say about it; repeatable.")
+    ] = None,
+    training_config: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="How it was trained: a JSON object.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="KEY", help="Publish as the owner of this key of `primedht key`.")
+    ] = None,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Publish a model's next version; its files stay readable for all who know the name."""
+    told = dict(_pair(text) for text in metadata or ())
+    config = None if training_config is None else _json_object(training_config)
+    limit_s = common.timeout_s(timeout)
+    with Meter("pushing", quiet=as_json):
+        found = common.client(control, data_dir).models.push(
+            *(path, name), version=version, metadata=told, training_config=config, key=key, timeout=limit_s
+        )
+    _print_model(found, as_json=as_json)
+
+
+@app.command(epilog="Example: primedht model pull org/resnet50@3 -o resnet50")
+def pull(
+    name: NameArgument,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where it goes; it must be new.")
+    ] = None,
+    timeout: Timeout = "1h",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Write a model's files to a directory, whole or not at all, and keep it for others too."""
+    target = output if output is not None else Path(name.rpartition("/")[2].partition("@")[0])
+    limit_s = common.timeout_s(timeout)
+    with Meter("pulling", quiet=as_json):
+        found = common.client(control, data_dir).models.pull(name, target, timeout=limit_s)
+    size = found.manifest.size_bytes
+    shown = {"path": str(target), "name": found.name, "cid": str(found.cid), "content_bytes": size}
+    common.print_result(shown, f"{target}  {format_size(size)}  {found.name}", as_json=as_json)
+
+
+@app.command(epilog="Example: primedht model info org/resnet50")
+def info(
+    name: NameArgument,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Show what a model is, as its owner signed it."""
+    daemon, limit_s = common.client(control, data_dir), common.timeout_s(timeout)
+    _print_model(daemon.models.info(name, timeout=limit_s), as_json=as_json)
+
+
+@app.command(epilog="Example: primedht model versions org/resnet50")
+def versions(
+    name: NameArgument,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """List a model's versions, the latest last."""
+    daemon, limit_s = common.client(control, data_dir), common.timeout_s(timeout)
+    for each in daemon.models.versions(name, timeout=limit_s):
+        shown = each._asdict() | {"cid": str(each.cid)}
+        line = f"{each.version}  {_date(each.published_unix_s)}  {format_size(each.size_bytes)}  {each.cid}"
+        common.print_result(shown, line, as_json=as_json)
+
+
+@app.command("ls", epilog="Example: primedht model ls")
+def list_models(as_json: AsJson = False, control: Control = None, data_dir: DataDirOption = None) -> None:
+    """List the models that this node keeps."""
+    for each in common.client(control, data_dir).models.kept():
+        shown = each._asdict() | {"cid": str(each.cid)}
+        line = f"{each.name}  {each.cid}" + ("  (partial)" if each.partial else "")
+        common.print_result(shown, line, as_json=as_json)
+
+
+@app.command(epilog="Example: primedht model verify me/resnet50@3")
+def verify(
+    name: NameArgument,
+    timeout: Timeout = "1h",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Read all of a model, fetching what is missing, and compare it with what its owner signed."""
+    limit_s = common.timeout_s(timeout)
+    with Meter("verifying", quiet=as_json):
+        found = common.client(control, data_dir).models.verify(name, timeout=limit_s)
+    size, files = found.manifest.size_bytes, len(found.manifest.files)
+    shown = {"name": found.name, "files": files, "content_bytes": size}
+    common.print_result(shown, f"{found.name}  {files} files, {format_size(size)}: intact", as_json=as_json)
+
+
+@app.command(epilog="Example: primedht model rm me/resnet50@1")
+def rm(
+    name: NameArgument,
+    timeout: Timeout = "60s",
+    as_json: AsJson = False,
+    control: Control = None,
+    data_dir: DataDirOption = None,
+) -> None:
+    """Keep a model or one version no longer, and list it no more if it is yours; gc frees the room."""
+    daemon, limit_s = common.client(control, data_dir), common.timeout_s(timeout)
+    count = daemon.models.remove(name, timeout=limit_s)
+    common.print_result({"versions": count}, f"{count} versions kept no longer", as_json=as_json)
+
+
+def _print_model(found: FoundModel, *, as_json: bool) -> None:
+    manifest, model = found.manifest, found.manifest.model
+    shown: dict[str, Any] = {
+        "name": found.name,
+        "cid": str(found.cid),
+        "root": str(manifest.root),
+        "owner": str(manifest.owner),
+        "id": model.id,
+        "version": model.version,
+        "architecture": model.architecture,
+        "parameters_count": model.parameters_count,
+        "created_at": model.created_at,
+        "updated_at": model.updated_at,
+        "training_config": dict(model.training_config),
+        "metadata": dict(manifest.metadata),
+        "base": None if manifest.base is None else str(manifest.base),
+        "content_bytes": manifest.size_bytes,
+        "files": [
+            {"path": file.path, "bytes": file.size_bytes, "cid": str(file.cid)} for file in manifest.files
+        ],
+    }
+    lines = [
+        f"{found.name}  {format_size(manifest.size_bytes)} in {len(manifest.files)} files",
+        f"manifest      {found.cid}",
+        f"published     {_date(model.updated_at)}, the first version {_date(model.created_at)}",
+        f"parameters    {model.parameters_count:,}"
+        + (f" of {model.architecture}" if model.architecture else ""),
+    ]
+    if model.training_config:
+        lines.append(f"trained with  {json.dumps(dict(model.training_config))}")
+    lines += [f"{name}: {text}" for name, text in manifest.metadata.items()]
+    common.print_result(shown, *map(_printable, lines), as_json=as_json)
+
+
+def _printable(line: str) -> str:
+    """Return a line that a stranger has written parts of, without what would steer a terminal."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in line)
+
+
+def _date(unix_s: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(min(unix_s, 2**40)))
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InvalidArgument(f"--metadata is {text[:60]!r}; write it as NAME=TEXT")
+    return name, value
+
+
+def _json_object(path: Path) -> dict[str, object]:
+    from primedht.limits import MODEL_METADATA_BYTES_MAX
+
+    try:
+        config = json.loads(common.read_input(str(path), bytes_max=MODEL_METADATA_BYTES_MAX))
+    except (ValueError, RecursionError) as error:
+        raise InvalidArgument(f"{path} is not JSON: {error}; correct it") from None
+    if not isinstance(config, dict):
+        raise InvalidArgument(f"{path} is no JSON object; write one in braces")
+    return config

@@ -1,0 +1,198 @@
+"""`Client.models` and `AsyncClient.models`: both have the methods of `Node.models`, and the same names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import aclosing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from primedht.client import _blocks, _models
+from primedht.client._call import Duration
+from primedht.client._models import FoundModel, KeptModel, ModelVersion, TensorPlace
+from primedht.ids import PeerId
+
+if TYPE_CHECKING:
+    from primedht.client.aio import AsyncClient
+    from primedht.client.sync import Client
+    from primedht.tensors.arrays import Array
+
+PROFILE = "safetensors"
+
+
+class Models:
+    """The models of a daemon. Names are `OWNER/NAME[@VERSION]`, OWNER a peer id, `me` or an alias."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    def push(
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        *,
+        version: int | None = None,
+        architecture: str | None = None,
+        training_config: Mapping[str, object] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
+        timeout: Duration = 60,
+    ) -> FoundModel:
+        """Publish a file or a directory as a version of `name`; the daemon reads it through open files.
+
+        key: a named key of the daemon, whose owner `me` is then. timeout: for publishing, once its bytes
+        are with the daemon. Raises as `primedht.ml.models.Models.publish`.
+        """
+        added = self._client.add(
+            Path(path), profile=PROFILE, name=_models.UPLOAD_PIN, ttl=_models.UPLOAD_TTL_S, announce=False
+        )
+        try:
+            return self._client._one(
+                _models.publish(
+                    *(added.cid, name), version=version, file_name=_models.file_name_of(path),
+                    architecture=architecture, training_config=training_config, metadata=metadata, key=key,
+                    timeout=timeout,
+                )
+            )  # fmt: skip
+        finally:
+            self._client.unpin(added.cid, name=_models.UPLOAD_PIN)
+
+    def pull(self, name: str, to: str | os.PathLike[str], *, timeout: Duration = 3600) -> FoundModel:
+        """Write a version's files to a new directory, whole or not at all; the daemon keeps it too."""
+        found = self.fetch(name, timeout=timeout)
+        self._client.fetch(found.manifest.root, to, timeout=timeout)
+        return found
+
+    def fetch(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
+        """Get all of a version and keep it, without writing its files anywhere."""
+        return self._client._one(_models.fetch(name, timeout=timeout))
+
+    def verify(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
+        """Read all of a version, fetched where it is missing, and compare it with its manifest."""
+        return self._client._one(_models.verify(name, timeout=timeout))
+
+    def info(self, name: str, *, timeout: Duration = 60) -> FoundModel:
+        """Return a version and its manifest. Raises `ValueNotFound`, `UnknownOwner`, `InvalidManifest`."""
+        return self._client._one(_models.info(name, timeout=timeout))
+
+    def versions(self, name: str, *, timeout: Duration = 60) -> list[ModelVersion]:
+        """Return the versions that are listed, ascending. Raises `ValueNotFound`, `UnknownOwner`."""
+        return list(self._client._each(_models.versions(name, timeout=timeout)))
+
+    def kept(self) -> list[KeptModel]:
+        """Return the versions that the daemon keeps, its own and pulled ones."""
+        return list(self._client._each(_models.kept()))
+
+    def remove(self, name: str, *, timeout: Duration = 60) -> int:
+        """Keep a model or one version no longer, and list it no more if it is our own; return how many."""
+        return self._client._one(_models.remove(name, timeout=timeout))
+
+    def find_tensor(self, name: str, tensor: str, *, timeout: Duration = 60) -> TensorPlace:
+        """Return where a tensor of a model is. Raises `ValueNotFound`."""
+        return self._client._one(_models.find_tensor(name, tensor, timeout=timeout))
+
+    def tensor(self, name: str, tensor: str, *, timeout: Duration = 60) -> Array:
+        """Return a tensor of a model as numpy's array; only its blocks are fetched."""
+        place = self.find_tensor(name, tensor, timeout=timeout)
+        pieces = self._client.cat(place.file, timeout=timeout, **_models.reading(place))
+        return _models.array_of(place, b"".join(pieces))
+
+    def set_alias(self, alias: str, owner: PeerId | str) -> None:
+        """Let `alias` stand for `owner` on this machine from now on."""
+        list(self._client._each(_models.set_alias(alias, owner)))
+
+    def remove_alias(self, alias: str) -> bool:
+        """Forget an alias; False if it was not set."""
+        return self._client._one(_models.remove_alias(alias))
+
+    def aliases(self) -> dict[str, PeerId]:
+        """Return all aliases, each with its owner."""
+        return dict(self._client._each(_models.aliases()))
+
+
+class AsyncModels:
+    """The methods of `Models`, awaited."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self._client = client
+
+    async def push(
+        self,
+        path: str | os.PathLike[str],
+        name: str,
+        *,
+        version: int | None = None,
+        architecture: str | None = None,
+        training_config: Mapping[str, object] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
+        timeout: Duration = 60,
+    ) -> FoundModel:
+        """Publish a file or a directory, as `Models.push` does."""
+        added = await self._client.add(
+            Path(path), profile=PROFILE, name=_models.UPLOAD_PIN, ttl=_models.UPLOAD_TTL_S, announce=False
+        )
+        try:
+            return await self._client._one(
+                _models.publish(
+                    *(added.cid, name), version=version, file_name=_models.file_name_of(path),
+                    architecture=architecture, training_config=training_config, metadata=metadata, key=key,
+                    timeout=timeout,
+                )
+            )  # fmt: skip
+        finally:
+            await self._client.unpin(added.cid, name=_models.UPLOAD_PIN)
+
+    async def pull(self, name: str, to: str | os.PathLike[str], *, timeout: Duration = 3600) -> FoundModel:
+        """Write a version's files to a new directory, as `Models.pull` does."""
+        found = await self.fetch(name, timeout=timeout)
+        await self._client.fetch(found.manifest.root, to, timeout=timeout)
+        return found
+
+    async def fetch(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
+        """Get all of a version and keep it."""
+        return await self._client._one(_models.fetch(name, timeout=timeout))
+
+    async def verify(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
+        """Read all of a version and compare it with its manifest."""
+        return await self._client._one(_models.verify(name, timeout=timeout))
+
+    async def info(self, name: str, *, timeout: Duration = 60) -> FoundModel:
+        """Return a version and its manifest."""
+        return await self._client._one(_models.info(name, timeout=timeout))
+
+    async def versions(self, name: str, *, timeout: Duration = 60) -> list[ModelVersion]:
+        """Return the versions that are listed, ascending."""
+        return await self._client._all(_models.versions(name, timeout=timeout))
+
+    async def kept(self) -> list[KeptModel]:
+        """Return the versions that the daemon keeps."""
+        return await self._client._all(_models.kept())
+
+    async def remove(self, name: str, *, timeout: Duration = 60) -> int:
+        """Keep a model or one version no longer; return how many."""
+        return await self._client._one(_models.remove(name, timeout=timeout))
+
+    async def find_tensor(self, name: str, tensor: str, *, timeout: Duration = 60) -> TensorPlace:
+        """Return where a tensor of a model is."""
+        return await self._client._one(_models.find_tensor(name, tensor, timeout=timeout))
+
+    async def tensor(self, name: str, tensor: str, *, timeout: Duration = 60) -> Array:
+        """Return a tensor of a model as numpy's array; only its blocks are fetched."""
+        place = await self.find_tensor(name, tensor, timeout=timeout)
+        part: dict[str, Any] = _models.reading(place)
+        async with aclosing(self._client._each(_blocks.cat(place.file, timeout=timeout, **part))) as pieces:
+            return _models.array_of(place, b"".join([piece async for piece in pieces]))
+
+    async def set_alias(self, alias: str, owner: PeerId | str) -> None:
+        """Let `alias` stand for `owner` on this machine from now on."""
+        await self._client._all(_models.set_alias(alias, owner))
+
+    async def remove_alias(self, alias: str) -> bool:
+        """Forget an alias; False if it was not set."""
+        return await self._client._one(_models.remove_alias(alias))
+
+    async def aliases(self) -> dict[str, PeerId]:
+        """Return all aliases, each with its owner."""
+        return dict(await self._client._all(_models.aliases()))
