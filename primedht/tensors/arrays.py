@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -107,6 +108,17 @@ def load_tensors(path: Path) -> dict[str, Array]:
         mapped = mmap.mmap(file.fileno(), file_bytes, access=mmap.ACCESS_COPY)
     tensors = {span.name: view(mapped, span, at=span.start) for span in header.tensors}
     return tensors | {alias: tensors[name] for alias, name in _tied(header).items()}
+
+
+def read_tensors(data: bytes | bytearray) -> tuple[dict[str, str], dict[str, Array]]:
+    """Return the metadata and the tensors of a safetensors file's bytes, which the tensors share.
+
+    Those of `bytes` cannot be changed. Raises `InvalidTensor`.
+    """
+    header = read_header(BytesIO(data), len(data))
+    tensors = {span.name: view(data, span, at=span.start) for span in header.tensors}
+    metadata = {name: text for name, text in header.metadata.items() if name != _TIED}
+    return metadata, tensors | {alias: tensors[name] for alias, name in _tied(header).items()}
 
 
 def view(data: bytes | bytearray | mmap.mmap, span: TensorSpan, *, at: int = 0) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import resource
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import safetensors.numpy
 from tensor_lab import filled, same_bits
 
 from primedht.errors import InvalidArgument, InvalidTensor, PickleRefused
-from primedht.tensors.arrays import as_array, load_tensors, save_tensors
+from primedht.tensors.arrays import as_array, load_tensors, read_tensors, save_tensors, write_tensors
 from primedht.tensors.dtypes import DTYPES
 
 SHAPES = [(), (0,), (3, 0, 2), (1,), (5,), (2, 3, 4)]
@@ -112,6 +113,19 @@ def test_ties_to_what_is_not_there_are_refused(tied: str, tmp_path: Path) -> Non
     save_tensors(path, {"w": np.ones(1)}, {"primedht.tied": tied})
     with pytest.raises(InvalidTensor):
         load_tensors(path)
+
+
+def test_a_file_in_memory_is_read_without_a_copy() -> None:
+    shared = np.arange(4, dtype=np.float32)
+    file = io.BytesIO()
+    write_tensors(file, {"a": shared, "b": shared, "c": np.ones((), np.int8)}, {"note": "x"})
+    metadata, tensors = read_tensors(file.getvalue())
+    assert metadata == {"note": "x"}
+    assert tensors["a"] is tensors["b"]
+    np.testing.assert_array_equal(tensors["a"], shared)
+    assert not tensors["c"].flags.writeable
+    with pytest.raises(InvalidTensor):
+        read_tensors(file.getvalue()[:-1])
 
 
 def test_changing_what_was_loaded_leaves_the_file_alone(tmp_path: Path) -> None:
