@@ -157,3 +157,16 @@ class Extraction:
             if error.errno in _FULL:
                 raise DiskFull(f"{self._target}: {error.strerror}; make room") from None
             raise InvalidArgument(f"{self._target}: {error.strerror}; choose another path") from None
+
+
+def check_target(path: Path, size_bytes: int) -> None:
+    """Find out before anything is fetched whether a directory of so many bytes can be made at `path`.
+
+    Raises `InvalidArgument` if something is there, or nothing that it could be in; `DiskFull`.
+    """
+    parent = path.absolute().parent
+    if path.exists() or path.is_symlink() or not parent.is_dir():
+        raise InvalidArgument(f"{path} exists, or the directory it is to be in does not; choose another path")
+    free_bytes = shutil.disk_usage(parent).free
+    if size_bytes > free_bytes:
+        raise DiskFull(f"{path}: {size_bytes} bytes, and {free_bytes} are free; make room")

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from primedht.tensors.arrays import Array
     from primedht.tensors.manifest import Manifest
 
-UPLOAD_PIN = "model upload"
 UPLOAD_TTL_S = 3600.0  # of a pin that only a crash leaves behind
 
 
@@ -166,6 +165,11 @@ def aliases() -> Call[tuple[str, PeerId]]:
 
 
 # --- parts of pushing, pulling and reading -----------------------------------------------------------------
+
+
+def upload_pin() -> str:
+    """Return a name for the pin of what is pushed: a push takes away its own, not that of another."""
+    return f"model upload {os.urandom(8).hex()}"
 
 
 def file_name_of(path: str | os.PathLike[str]) -> str | None:

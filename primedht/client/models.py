@@ -8,6 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from primedht.blocks.extraction import check_target
 from primedht.client import _blocks, _models
 from primedht.client._call import Duration
 from primedht.client._models import FoundModel, KeptModel, ModelVersion, TensorPlace
@@ -44,8 +45,9 @@ class Models:
         key: a named key of the daemon, whose owner `me` is then. timeout: for publishing, once its bytes
         are with the daemon. Raises as `primedht.ml.models.Models.publish`.
         """
+        pin = _models.upload_pin()
         added = self._client.add(
-            Path(path), profile=PROFILE, name=_models.UPLOAD_PIN, ttl=_models.UPLOAD_TTL_S, announce=False
+            Path(path), profile=PROFILE, name=pin, ttl=_models.UPLOAD_TTL_S, announce=False
         )
         try:
             return self._client._one(
@@ -56,11 +58,13 @@ class Models:
                 )
             )  # fmt: skip
         finally:
-            self._client.unpin(added.cid, name=_models.UPLOAD_PIN)
+            self._client.unpin(added.cid, name=pin)
 
     def pull(self, name: str, to: str | os.PathLike[str], *, timeout: Duration = 3600) -> FoundModel:
         """Write a version's files to a new directory, whole or not at all; the daemon keeps it too."""
-        found = self.fetch(name, timeout=timeout)
+        known = self.info(name, timeout=timeout)
+        check_target(Path(to), known.manifest.size_bytes)
+        found = self.fetch(known.name, timeout=timeout)
         self._client.fetch(found.manifest.root, to, timeout=timeout)
         return found
 
@@ -130,8 +134,9 @@ class AsyncModels:
         timeout: Duration = 60,
     ) -> FoundModel:
         """Publish a file or a directory, as `Models.push` does."""
+        pin = _models.upload_pin()
         added = await self._client.add(
-            Path(path), profile=PROFILE, name=_models.UPLOAD_PIN, ttl=_models.UPLOAD_TTL_S, announce=False
+            Path(path), profile=PROFILE, name=pin, ttl=_models.UPLOAD_TTL_S, announce=False
         )
         try:
             return await self._client._one(
@@ -142,11 +147,13 @@ class AsyncModels:
                 )
             )  # fmt: skip
         finally:
-            await self._client.unpin(added.cid, name=_models.UPLOAD_PIN)
+            await self._client.unpin(added.cid, name=pin)
 
     async def pull(self, name: str, to: str | os.PathLike[str], *, timeout: Duration = 3600) -> FoundModel:
         """Write a version's files to a new directory, as `Models.pull` does."""
-        found = await self.fetch(name, timeout=timeout)
+        known = await self.info(name, timeout=timeout)
+        check_target(Path(to), known.manifest.size_bytes)
+        found = await self.fetch(known.name, timeout=timeout)
         await self._client.fetch(found.manifest.root, to, timeout=timeout)
         return found
 

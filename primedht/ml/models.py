@@ -10,7 +10,6 @@ hashes: whoever serves a model can refuse it, and not change it.
 
 from __future__ import annotations
 
-import shutil
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -28,13 +27,12 @@ from primedht.blocks.balanced import Part
 from primedht.blocks.block import make_block
 from primedht.blocks.blocks import Blocks
 from primedht.blocks.directories import check_name, import_directory
-from primedht.blocks.extraction import ContentEntry, Extraction
+from primedht.blocks.extraction import ContentEntry, Extraction, check_target
 from primedht.blocks.profiles import profile_named
 from primedht.blocks.walk import open_regular, walk
 from primedht.cids import DAG_CBOR, Cid
 from primedht.clock import WallClock
 from primedht.errors import (
-    DiskFull,
     InvalidArgument,
     InvalidManifest,
     NotPermitted,
@@ -323,7 +321,7 @@ class Models:
         Raises as `fetch`, and `InvalidArgument` if `to` exists or cannot be written.
         """
         found = await self.info(name, timeout=timeout)
-        await trio.to_thread.run_sync(_check_target, to, found.manifest.size_bytes)
+        await trio.to_thread.run_sync(check_target, to, found.manifest.size_bytes)
         found = await self.fetch(str(found.name), timeout=timeout)
         output = Extraction(to)
         in_thread = trio.to_thread.run_sync
@@ -449,13 +447,3 @@ def _within(timeout_s: float, what: str) -> Iterator[None]:
             yield
     except trio.TooSlowError:
         raise OperationTimeout(f"{what} was not here within {timeout_s:g} s; what came is kept") from None
-
-
-def _check_target(to: Path, size_bytes: int) -> None:
-    """Raise `InvalidArgument` unless a directory can be made there, `DiskFull` without room for it."""
-    parent = to.absolute().parent
-    if to.exists() or to.is_symlink() or not parent.is_dir():
-        raise InvalidArgument(f"{to} exists, or the directory it is to be in does not; choose another path")
-    free_bytes = shutil.disk_usage(parent).free
-    if size_bytes > free_bytes:
-        raise DiskFull(f"{to}: the model has {size_bytes} bytes, and {free_bytes} are free; make room")

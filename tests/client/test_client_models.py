@@ -46,6 +46,8 @@ async def test_the_blocking_client_does_all_that_the_node_does(lab: ControlLab, 
             )
             assert client.models.pull(name, tmp_path / "out") == pushed
             assert content(tmp_path / "out") == content(folder)
+            with pytest.raises(InvalidArgument, match="another path"):
+                client.models.pull(name, tmp_path / "out")
             array = client.models.tensor(name, "model.layers.1.weight")
             np.testing.assert_array_equal(array, tensors["model.layers.1.weight"])
             array[0] = 0  # it is the caller's own
