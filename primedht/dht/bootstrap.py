@@ -2,7 +2,8 @@
 
 One task. While the table is empty it tries every bootstrap and remembered peer with growing pauses;
 while it is small it tries again now and then those it is not connected to; when our addresses change
-it walks to our own key, so that our neighbours learn them. It remembers how each attempt ended,
+it walks to our own key, so that our neighbours learn them. It walks now and then too, ever more seldom while
+no neighbour comes or goes. It remembers how each attempt ended,
 because "why is my routing table empty" is the first question an operator has.
 
 Source: go-libp2p-kad-dht, dht.go (fixLowPeersRoutine: fewer than 10 peers, every 2 minutes).
@@ -11,7 +12,6 @@ Source: go-libp2p-kad-dht, dht.go (fixLowPeersRoutine: fewer than 10 peers, ever
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NoReturn
@@ -20,6 +20,7 @@ import structlog
 import trio
 
 from primedht import limits
+from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.lookup import Lookups
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports
@@ -46,7 +47,9 @@ class Attempt:
 class Bootstrap:
     """Keeps the routing table from being empty. `serve` runs its task."""
 
-    def __init__(self, ports: Ports, peers: Peers, lookups: Lookups, addrs: Sequence[str]) -> None:
+    def __init__(
+        self, ports: Ports, peers: Peers, lookups: Lookups, config: DhtConfig, addrs: Sequence[str]
+    ) -> None:
         self._connections = ports.connections
         self._book = ports.address_book
         self._peers = peers
@@ -58,8 +61,10 @@ class Bootstrap:
         self.tried = trio.Event()
         """Set when the first round of attempts has ended, however it ended."""
         self._wake = trio.Event()
-        self._settled_until = -math.inf
-        peers.watch(left=self._on_left, addrs_changed=lambda: self._wake.set())
+        self._changed = trio.Event()
+        self._refresh_interval_s = seconds(config.refresh_interval)
+        self._rests_first_s = 0.0
+        peers.watch(joined=self._on_change, left=self._on_change, addrs_changed=self._on_addrs_changed)
 
     def why_empty(self) -> str | None:
         """Say why the routing table is empty, or None if it is not."""
@@ -79,17 +84,18 @@ class Bootstrap:
     def assume_joined(self, *, walk_in_s: float) -> None:
         """Take this node for one that joined long ago and next walks to its own key in `walk_in_s`."""
         self.tried.set()
-        self._settled_until = trio.current_time() + walk_in_s
+        self._rests_first_s = walk_in_s
 
     async def serve(self) -> NoReturn:
         """Only cancellation ends it."""
         pause_s = walk_pause_s = limits.BOOTSTRAP_PAUSE_S
         while True:
-            self._wake = trio.Event()
-            if trio.current_time() < self._settled_until and len(self._peers.table):
-                with trio.move_on_at(self._settled_until):
-                    await self._wake.wait()
-                walk_pause_s = limits.LOW_PEERS_INTERVAL_S
+            self._wake, self._changed = trio.Event(), trio.Event()
+            if self._rests_first_s and len(self._peers.table):
+                with trio.move_on_after(self._rests_first_s):
+                    await self._changed.wait()
+                self._rests_first_s, walk_pause_s = 0.0, limits.LOW_PEERS_INTERVAL_S
+                self._wake, self._changed = trio.Event(), trio.Event()
             await self._join()
             if not self.tried.is_set():
                 self.tried.set()
@@ -98,13 +104,23 @@ class Bootstrap:
             if len(self._peers.table):
                 pause_s = limits.BOOTSTRAP_PAUSE_S
                 # Soon again at first: nobody tells us of those that join at the same moment as we.
-                with trio.move_on_after(walk_pause_s):
-                    await self._wake.wait()
-                walk_pause_s = min(2 * walk_pause_s, limits.LOW_PEERS_INTERVAL_S)
+                await self._rest(walk_pause_s)
+                calm = len(self._peers.table) >= limits.LOW_PEERS and not self._changed.is_set()
+                pause_s_max = self._refresh_interval_s if calm else limits.LOW_PEERS_INTERVAL_S
+                walk_pause_s = min(2 * walk_pause_s, pause_s_max)
             else:
                 walk_pause_s = limits.BOOTSTRAP_PAUSE_S
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, limits.BOOTSTRAP_PAUSE_S_MAX)
+
+    async def _rest(self, pause_s: float) -> None:
+        """Let `pause_s` pass; less once neighbours come or go, but `LOW_PEERS_INTERVAL_S` even then."""
+        with trio.move_on_after(min(pause_s, limits.LOW_PEERS_INTERVAL_S)):
+            await self._wake.wait()
+            return
+        if pause_s > limits.LOW_PEERS_INTERVAL_S:
+            with trio.move_on_after(pause_s - limits.LOW_PEERS_INTERVAL_S):
+                await self._changed.wait()
 
     async def walk_to_self(self) -> None:
         """Look up our own key: neighbours are met, and they meet us (go: self-walk)."""
@@ -155,9 +171,15 @@ class Bootstrap:
             self._peers.note_found(info.id, "remembered")
             await self._peers.verify(info.id)
 
-    def _on_left(self, peer: PeerId) -> None:
+    def _on_change(self, peer: PeerId) -> None:
+        if self._peers.is_near(peer):
+            self._changed.set()
         if not len(self._peers.table):
             self._wake.set()
+
+    def _on_addrs_changed(self) -> None:
+        self._wake.set()
+        self._changed.set()
 
 
 async def save_snapshot(store: KeyValue, peers: Peers, network_id: str) -> None:

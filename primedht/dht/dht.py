@@ -91,7 +91,7 @@ class Dht:
         )
         self.providers = Providers(ports, self.peers, self.lookups, providers, config, self.events)
         self.repair = Repair(ports, self.peers, self.values, config)
-        self.bootstrap = Bootstrap(ports, self.peers, self.lookups, bootstrap)
+        self.bootstrap = Bootstrap(ports, self.peers, self.lookups, config, bootstrap)
         handlers = Handlers(
             self.peers,
             self.values,
@@ -303,7 +303,9 @@ class Dht:
 
         For simulations whose tables are filled from outside.
         """
-        self.bootstrap.assume_joined(walk_in_s=self._ports.rng.uniform(0, limits.LOW_PEERS_INTERVAL_S))
+        self.bootstrap.assume_joined(
+            walk_in_s=self._ports.rng.uniform(0, seconds(self.config.refresh_interval))
+        )
         self._refresher.assume_refreshed()
 
     async def hand_over(self, *, budget_s: float) -> tuple[int, int]:

@@ -181,12 +181,12 @@ class Peers:
                 continue
             self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
             if info.id in self._departed:
-                if self._departed.may_be_back(info.id, trio.current_time()) and self._wanted(info.id):
+                if self._departed.may_be_back(info.id, trio.current_time()) and self.is_near(info.id):
                     self._try_out_of_turn(info.id)
                 continue
             if info.id in self.table or self._is_passed_over(info.id):
                 continue
-            if self._connections.serves_kad(info.id) is not False and self._wanted(info.id):
+            if self._connections.serves_kad(info.id) is not False and self.is_near(info.id):
                 self.note_found(info.id, how)
                 self.consider(info.id)
 
@@ -293,11 +293,20 @@ class Peers:
             now = trio.current_time()
             neighbours = set(self.table.nearest(self._config.k_bucket_size))
             for member in self.table.members():
-                patience_s = limits.NEIGHBOUR_PROBE_S if member.peer in neighbours else grace_s
+                patience_s = self._probe_after_s(member.peer) if member.peer in neighbours else grace_s
                 if now - member.last_seen > patience_s:
                     self.consider(member.peer)
             for peer in self._departed.due(now):
                 self.consider(peer)
+
+    def _probe_after_s(self, neighbour: PeerId) -> float:
+        """Return the silence after which `neighbour` is asked; of two neighbours, one asks first.
+
+        Its question tells the other that it is there. Which one is as good as random, and known to both.
+        """
+        own, other = self.table.self_key, key_of(neighbour)
+        asks_first = (own < other) == bool(distance(own, other) & 1)
+        return limits.NEIGHBOUR_PROBE_S + (0.0 if asks_first else limits.LIVENESS_TICK_S)
 
     async def _serve_returns(self) -> NoReturn:
         """After a lost member has returned, try others that were lost, spread over about a second."""
@@ -338,14 +347,14 @@ class Peers:
             del self._passed_over[next(iter(self._passed_over))]
         self._passed_over[peer] = trio.current_time() + limits.PASSED_OVER_S
 
-    def _wanted(self, peer: PeerId) -> bool:
+    def is_near(self, peer: PeerId) -> bool:
         """Whether `peer` belongs among our k closest, or the table is still small."""
         k = self._config.k_bucket_size
         nearest = self.table.nearest(k)
         if len(nearest) < k:
             return True
         own = self.table.self_key
-        return distance(key_of(peer), own) < distance(key_of(nearest[-1]), own)
+        return distance(key_of(peer), own) <= distance(key_of(nearest[-1]), own)
 
     def _on_joined(self, peer: PeerId) -> None:
         log.debug("peer_joined", peer=str(peer), table=len(self.table))

@@ -1,0 +1,60 @@
+"""How often an idle node asks: walks grow rare while nothing changes, and of two neighbours one asks."""
+
+import pytest
+import trio
+from engine_lab import LINKS, small
+
+from primedht import limits
+from primedht.dht.bootstrap import Bootstrap
+from primedht.sim.world import SimWorld
+
+
+@pytest.fixture
+def walks(monkeypatch):
+    """Return the times at which each node walked to its own key."""
+    times = {}
+    walk = Bootstrap.walk_to_self
+
+    async def noted(self):
+        times.setdefault(self._peers.peer_id, []).append(trio.current_time())
+        await walk(self)
+
+    monkeypatch.setattr(Bootstrap, "walk_to_self", noted)
+    return times
+
+
+async def test_walks_grow_rare_while_nothing_changes(autojump_clock, walks):
+    interval_s = 900.0
+    async with SimWorld(
+        51, 12, links=LINKS, config=small(k_bucket_size=20, refresh_interval=interval_s)
+    ) as world:
+        await world.settle()
+        await trio.sleep(3 * interval_s)
+        node = world.nodes[3]
+        since = trio.current_time()
+        await trio.sleep(4 * interval_s)
+        assert 3 <= sum(at >= since for at in walks[node.peer]) <= 5
+        await world.nodes[5].stop()
+        left = trio.current_time()
+        await trio.sleep(2 * limits.LOW_PEERS_INTERVAL_S)
+        assert any(at >= left for at in walks[node.peer]), "a neighbour went"
+
+
+async def test_a_small_table_is_walked_as_before(autojump_clock, walks):
+    async with SimWorld(52, 4, links=LINKS) as world:
+        await world.settle()
+        await trio.sleep(1200)
+        since = trio.current_time()
+        await trio.sleep(10 * limits.LOW_PEERS_INTERVAL_S)
+        assert 9 <= sum(at >= since for at in walks[world.nodes[1].peer]) <= 11
+
+
+async def test_of_two_neighbours_one_asks(autojump_clock):
+    async with SimWorld(53, 2, links=LINKS, config=small(refresh_interval=36000)) as world:
+        await world.settle()
+        one, other = world.nodes
+        patience = [node.dht.peers._probe_after_s(peer.peer) for node, peer in ((one, other), (other, one))]
+        assert sorted(patience) == [
+            limits.NEIGHBOUR_PROBE_S,
+            limits.NEIGHBOUR_PROBE_S + limits.LIVENESS_TICK_S,
+        ]
