@@ -82,6 +82,7 @@ class YamuxConnection(IMuxedConn):
             session_limits=SessionLimits() if session_limits is None else session_limits,
         )
         self._conn = conn
+        self._outbox = self.session.outbox
         self._writer: trio.lowlevel.Task | None = None
         self._acceptor: trio.lowlevel.Task | None = None
         self._serve: Callable[[YamuxStream], None] | None = None
@@ -242,7 +243,7 @@ class YamuxConnection(IMuxedConn):
 
     def flush_soon(self) -> None:
         """Let the writer send what the session has for it, if anything."""
-        if self._writer is not None and self.session.has_output:
+        if self._writer is not None and self._outbox.has_output:
             self._wake_writer()
 
     def send(self, state: Stream, data: bytes) -> None:

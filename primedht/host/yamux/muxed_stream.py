@@ -70,7 +70,8 @@ class YamuxStream(IMuxedStream):
                 raise MuxedStreamEOF("the peer has finished")
             if state.failure is not None:
                 raise MuxedStreamReset(state.failure)
-            await self._wait_readable()
+            self._begin_reading()
+            await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
         data = state.receive(None if n is None or n < 0 else n)
         self._connection.flush_soon()
         return data
@@ -79,18 +80,16 @@ class YamuxStream(IMuxedStream):
         """Return a good deal of what has arrived, b"" if nothing has."""
         return self._state.receive() if self._state.incoming.size else b""
 
-    async def _wait_readable(self) -> None:
+    def _begin_reading(self) -> None:
         if self._reader is not None:
             raise trio.BusyResourceError("another task is reading")
         self._state.show()
         self._connection.flush_soon()
         self._reader = trio.lowlevel.current_task()
 
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._reader = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+    def _stop_reading(self, _: object) -> trio.lowlevel.Abort:
+        self._reader = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     # --- writing --------------------------------------------------------------------------------
 

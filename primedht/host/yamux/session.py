@@ -80,6 +80,7 @@ class Session:
     Times are monotonic seconds. rtt_s: smoothed round-trip time, None before it is measured, which
     happens when data flows, or else with the first keep-alive. goodbye: the code of the peer's
     GO_AWAY, None before that. unread_bytes: of all streams. is_over: nothing comes or goes any more.
+    outbox: what waits for `take`.
     """
 
     __slots__ = (
@@ -94,7 +95,6 @@ class Session:
         "_limits",
         "_next_id",
         "_now",
-        "_outbox",
         "_partial_header",
         "_payload_ends",
         "_payload_left",
@@ -107,6 +107,7 @@ class Session:
         "_unacknowledged",
         "goodbye",
         "is_over",
+        "outbox",
         "rtt_s",
         "unread_bytes",
     )
@@ -128,7 +129,7 @@ class Session:
         self._streams: dict[int, Stream] = {}
         self._changed: list[Stream] = []
         self._accepted: list[Stream] = []
-        self._outbox = Outbox()
+        self.outbox = Outbox()
         self._next_id = 1 if is_client else 2
         self._remote_ids = RemoteIds(peer_is_client=not is_client)
         self._inbound_count = 0
@@ -193,16 +194,16 @@ class Session:
 
     @property
     def has_output(self) -> bool:
-        return self._outbox.has_output
+        return self.outbox.has_output
 
     @property
     def queued_bytes(self) -> int:
         """Data of all streams that has not been taken."""
-        return self._outbox.queued_bytes
+        return self.outbox.queued_bytes
 
     def take(self, size_max: int) -> list[bytes]:
         """Return messages to send now, together about `size_max` bytes; see `Outbox.take`."""
-        messages, finished = self._outbox.take(size_max, self._changed)
+        messages, finished = self.outbox.take(size_max, self._changed)
         for stream in finished:
             if stream.peer_finished:
                 self._forget(stream)
@@ -214,7 +215,7 @@ class Session:
         None if it has to be queued: the stream lacks credit, or something else is to be sent first.
         """
         size = len(data)
-        if size > stream.credit or stream.outgoing.size or self._outbox.has_output:
+        if size > stream.credit or stream.outgoing.size or self.outbox.has_output:
             return None
         stream.credit -= size
         return encode_header(DATA, stream.take_flag(), stream.id, size) + data
@@ -222,7 +223,7 @@ class Session:
     # --- what streams do ------------------------------------------------------------------------
 
     def on_queued(self, stream: Stream, size: int) -> None:
-        outbox = self._outbox
+        outbox = self.outbox
         outbox.queued_bytes += size
         if stream.credit > 0 and stream.outgoing.size:
             outbox.schedule(stream)
@@ -269,13 +270,13 @@ class Session:
         self._send_control(WINDOW_UPDATE, stream.take_flag(), stream.id, 0)
 
     def _send_control(self, kind: int, flags: int, stream_id: int, length: int) -> None:
-        self._outbox.put_control(encode_header(kind, flags, stream_id, length))
+        self.outbox.put_control(encode_header(kind, flags, stream_id, length))
 
     # --- ends of streams ------------------------------------------------------------------------
 
     def _fail(self, stream: Stream, failure: str, *, keep_unread: bool = False) -> None:
         stream.failure = failure
-        self._outbox.drop(stream)
+        self.outbox.drop(stream)
         self._forget(stream)
         if not keep_unread:
             stream.incoming.clear()
@@ -409,7 +410,7 @@ class Session:
         if stream.credit > WINDOW_BYTES_LIMIT:
             raise YamuxViolation(f"a send window of {stream.credit} bytes")
         if stream.outgoing.size and stream.credit:
-            self._outbox.schedule(stream)
+            self.outbox.schedule(stream)
         if flags & _ENDS:
             self._end_payload(stream, flags)
 
@@ -466,7 +467,7 @@ class Session:
     # --- limits ---------------------------------------------------------------------------------
 
     def _check_budgets(self) -> None:
-        if self._outbox.control_bytes > limits.YAMUX_CONTROL_BYTES_MAX:
+        if self.outbox.control_bytes > limits.YAMUX_CONTROL_BYTES_MAX:
             raise YamuxViolation("the peer asks for replies and does not read them")
         while self.unread_bytes > self._limits.unread_bytes_max or (
             self.unread_bytes > limits.YAMUX_MEMORY_BYTES_FAIR and self._budget.is_exceeded
@@ -532,4 +533,4 @@ class Session:
         self.is_over = True
         for stream in list(self._streams.values()):
             self._fail(stream, failure, keep_unread=True)
-        self._outbox.clear()
+        self.outbox.clear()
