@@ -211,6 +211,16 @@ class PeerTimeout(RemoteError):
     code: ClassVar[str] = "peer_timeout"
 
 
+class PeerRefused(RemoteError):
+    """The peer will not keep what it was offered. reason: the code of what keeps it from that."""
+
+    code: ClassVar[str] = "peer_refused"
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 class ProtocolViolation(RemoteError):
     """The peer sent what the protocol forbids, or reset the stream instead of answering."""
 

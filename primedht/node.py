@@ -26,6 +26,8 @@ from primedht import limits
 from primedht.blocks.big_values import BigValues, check_wanted, open_big_values
 from primedht.blocks.bitswap.bitswap import open_bitswap
 from primedht.blocks.blocks import Blocks, open_blocks
+from primedht.blocks.replicate.replicas import ReplicaQuotas
+from primedht.blocks.replicate.replication import HeldValue, Replication, open_replication
 from primedht.cids import Cid, multihash_of, parse_cid
 from primedht.clock import StepWatch, SystemClock
 from primedht.config import Config, NodeConfig
@@ -41,6 +43,7 @@ from primedht.errors import (
     NotPermitted,
     PeerNotFound,
     PrimeDhtError,
+    QuorumNotReached,
     ValueNotFound,
 )
 from primedht.host.host import Host, HostConfig, open_host
@@ -60,6 +63,7 @@ from primedht.records.keys import KeyClass, format_key, parse_key_text, peer_of
 from primedht.records.pointer import Pointer, decode_pointer, sign_open_pointer
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, next_sequence, sign_envelope
+from primedht.records.validator import RecordValidator
 from primedht.results import (
     DiscoveredPeer,
     FoundValue,
@@ -96,14 +100,15 @@ class Node:
     """
 
     def __init__(
-        self, config: Config, dht: Dht, blocks: Blocks, values: BigValues, host: Host,
-        identity: AnyPrivateKey, keystore: Keystore | None, store: KeyValue, backend: str,
-        data_dir: Path | None,
+        self, config: Config, dht: Dht, blocks: Blocks, values: BigValues,
+        replication: Replication | None, host: Host, identity: AnyPrivateKey, keystore: Keystore | None,
+        store: KeyValue, backend: str, data_dir: Path | None,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
         self.blocks = blocks
         self._values = values
+        self._replication = replication
         self.host = host
         self._identity = identity
         self._keystore = keystore
@@ -232,7 +237,11 @@ class Node:
             return result
 
         async def put_pointer(pointer: Pointer, timeout_s: float) -> PutResult:
-            return await put(self._signed_pointer(wire_key, pointer, life_s), timeout_s)
+            began = trio.current_time()
+            record = self._signed_pointer(wire_key, pointer, life_s)
+            result = await put(record, timeout_s)
+            left_s = limits.REPLICATE_WAIT_SHARE * (timeout_s - (trio.current_time() - began))
+            return await self._replicate(result, record, min_holders=min_holders, timeout_s=left_s)
 
         async def is_pointed_at(root: Cid) -> bool:
             own = await self.dht.storage.own_record(wire_key)
@@ -434,8 +443,17 @@ class Node:
     # --- the node itself -------------------------------------------------------------------------------
 
     async def drain(self, budget: Duration = 3600) -> tuple[int, int]:
-        """Give the records held here to the peers that take our place; return (safe, left over)."""
-        return await self.dht.hand_over(budget_s=seconds(budget))
+        """Give the records and large values held here to the peers that take our place.
+
+        Returns how many are safe with them, and how many are left over.
+        """
+        began, budget_s = trio.current_time(), seconds(budget)
+        safe = left_over = 0
+        if self._replication is not None:
+            with trio.move_on_after(budget_s):
+                safe, left_over = await self._replication.hand_over()
+        records = await self.dht.hand_over(budget_s=max(1.0, budget_s - (trio.current_time() - began)))
+        return safe + records[0], left_over + records[1]
 
     def status(self) -> dict[str, object]:
         """Return the state of the node as JSON-able values."""
@@ -477,6 +495,7 @@ class Node:
             },
             "kept_alive": self._kept_alive(),
             "blocks": self.blocks.status(),
+            "replicate": None if self._replication is None else self._replication.status(),
             "providers": {
                 "keys": providers.keys,
                 "records": providers.records,
@@ -531,6 +550,29 @@ class Node:
         signer = self._permitted_signer(peer_of(key))
         stored = self.dht.storage.version_floor(key)
         return self._envelope(signer, key, content, payload, ttl_s, stored)
+
+    async def _replicate(
+        self, result: PutResult, record: bytes, *, min_holders: int | None, timeout_s: float
+    ) -> PutResult:
+        """Have others keep the blocks behind a pointer that was put. Raises `QuorumNotReached`."""
+        if self._replication is None:
+            return result
+        value = HeldValue(result.key, record, result.expires_unix_s, own=True)
+        copies = max(result.replication_factor, min_holders or 1)
+        kept = await self._replication.place(value, copies=copies, timeout_s=timeout_s)
+        holders = 1 + len(kept.receipts)  # this node has the blocks too
+        if min_holders is not None and holders < min_holders:
+            codes = ", ".join(sorted({each.code for each in kept.refused})) or "too few peers are known"
+            raise QuorumNotReached(
+                f"the blocks are kept by {holders} of the {min_holders} holders wanted ({codes})",
+                found=holders,
+                wanted=min_holders,
+            )
+        return replace(
+            result,
+            receipts=tuple(receipt.holder for receipt in kept.receipts),
+            receipts_refused=kept.refused,
+        )
 
     def _signed_pointer(self, key: bytes, pointer: Pointer, ttl_s: float) -> bytes:
         """Return the record's value that points at the blocks of a large value."""
@@ -662,8 +704,42 @@ async def open_node(
                 kept_keys=lambda: [entry.key for entry in engine.storage.own_entries()],
             )
         )
+        replication = None
+        if isinstance(identity, PrivateKey) and parameters.network_kind == "private":
+
+            async def own_values() -> list[HeldValue]:
+                keys = [entry.key for entry in engine.storage.own_entries() if values.may_have(entry.key)]
+                records = [await engine.storage.own_record(key) for key in keys]
+                return [
+                    HeldValue(record.key, record.value, record.expires_unix_s, own=True)
+                    for record in records
+                    if record is not None
+                ]
+
+            replication = await stack.enter_async_context(
+                open_replication(
+                    *(host.streams, engine, blocks, storage, ports.clock, ports.rng, identity),
+                    RecordValidator(
+                        network_id=parameters.network_id,
+                        network_kind=parameters.network_kind,
+                        ipfs_keys_only=parameters.ipfs_keys_only,
+                    ),
+                    own_values,
+                    network_id=parameters.network_id,
+                    copies=parameters.replication_factor,
+                    quotas=ReplicaQuotas(
+                        config.replicate.bytes_max,
+                        config.replicate.peer_share,
+                        config.replicate.ip_block_share,
+                    ),
+                    has_psk=psk is not None,
+                    allowed=frozenset(map(PeerId.from_text, config.replicate.allow)),
+                )
+            )
         path = directory.path if directory is not None else None
-        yield Node(config, engine, blocks, values, host, identity, keystore, storage, backend, path)
+        yield Node(
+            config, engine, blocks, values, replication, host, identity, keystore, storage, backend, path
+        )
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:

@@ -61,6 +61,8 @@ class PutResult:
     wanted: holders asked for; degraded: fewer than the replication factor hold it now.
     sequence: of an owned (`/prime`) record, else None. expires_unix_s: when every copy is gone.
     root: the binary CID of the blocks that hold the value, if the record only points at them.
+    receipts: other peers that gave a signed receipt that they keep these blocks; receipts_refused: those
+    that will not.
     """
 
     key: bytes
@@ -73,6 +75,8 @@ class PutResult:
     expires_unix_s: float
     trace: Trace | None = None
     root: bytes | None = None
+    receipts: tuple[PeerId, ...] = ()
+    receipts_refused: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,6 +101,10 @@ class BigValues:
         check_wanted(pointer.size_bytes, bytes_max)
         return BigSource(self._blocks, pointer, found)
 
+    def may_have(self, key: bytes) -> bool:
+        """Return whether blocks may be pinned for `key`."""
+        return pin_name(key) in self._pins
+
     async def release(self, key: bytes, *, but: Cid | None = None) -> None:
         """Unpin the blocks of what was put under `key`, except those of `but`."""
         name = pin_name(key)

@@ -85,13 +85,14 @@ class Exchange(Protocol):
     """Gets blocks from peers into the blockstore."""
 
     async def fetch(
-        self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None
-    ) -> Fetched:
+        self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None,
+        peers: frozenset[PeerId] | None = None,
+    ) -> Fetched:  # fmt: skip
         """Return once the block, or all of the DAG below it too, is in the blockstore.
 
         What is there already is not fetched again. hold: keeps every block that comes. bytes_max: of
-        all that may be fetched. Raises `BlockNotFound` if nobody who was found has a block,
-        `OperationTimeout`, `ValueTooLarge`, and what the store raises.
+        all that may be fetched. peers: to ask no others. Raises `BlockNotFound` if nobody who was found
+        has a block, `OperationTimeout`, `ValueTooLarge`, and what the store raises.
         """
         ...
 

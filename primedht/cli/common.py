@@ -134,6 +134,8 @@ def put_json(result: PutResult) -> dict[str, Any]:
         "sequence": result.sequence,
         "expires_unix_s": result.expires_unix_s,
         "root": root_text(result.root),
+        "receipts": peer_texts(result.receipts),
+        "receipts_refused": refusals_json(result.receipts_refused),
     }
 
 
@@ -146,6 +148,18 @@ def root_text(root: bytes | None) -> str | None:
 
 def holders_text(result: PutResult) -> str:
     """Say how many peers hold a value, and why not more: `1 of 3 (no other peer yet)`."""
+    return _record_holders_text(result) + ("" if result.root is None else _block_holders_text(result))
+
+
+def _block_holders_text(result: PutResult) -> str:
+    text = f"; blocks here and on {len(result.receipts)} other peers"
+    codes = sorted({each.code for each in result.receipts_refused})
+    if codes and len(result.receipts) < result.replication_factor:
+        text += f" ({len(result.receipts_refused)} refused: {', '.join(codes)})"
+    return text
+
+
+def _record_holders_text(result: PutResult) -> str:
     text = f"{len(result.holders)} of {result.replication_factor}"
     if not result.degraded:
         return text

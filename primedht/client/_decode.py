@@ -35,6 +35,8 @@ def put_result(message: pb.PutResult) -> PutResult:
         expires_unix_s=message.expires_unix_s,
         trace=trace(message.trace) if message.HasField("trace") else None,
         root=message.root if message.HasField("root") else None,
+        receipts=_peers(message.receipts),
+        receipts_refused=_refusals(message.receipts_refused),
     )
 
 

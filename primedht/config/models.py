@@ -22,6 +22,7 @@ from primedht.config.types import (
     FileMode,
     ListenAddr,
     Multiaddr,
+    PeerIdText,
     Profile,
     Rate,
     Seconds,
@@ -204,6 +205,23 @@ class QuotasConfig(_Section):
     what nothing pins goes; if that is not enough, nothing more is added or fetched."""
 
 
+class ReplicateConfig(_Section):
+    """Others' large values that this node keeps, on private networks."""
+
+    allow: tuple[PeerIdText, ...] = ()
+    """Peer ids whose values are kept: of the peer that asks, or of the record's writer. With
+    network.psk_file every peer's are."""
+
+    bytes_max: Bytes = 10 << 30
+    """What is kept in all; 0 keeps nothing."""
+
+    peer_share: Share = 0.5
+    """The share of it that one peer may fill."""
+
+    ip_block_share: Share = 0.5
+    """The share of it that one block of public IP addresses may fill (a /24, or a /48 of IPv6)."""
+
+
 class LimitsConfig(_Section):
     """Connections to peers, and how fast data moves over them."""
 
@@ -288,6 +306,7 @@ class Config(_Section):
     records: RecordsConfig = RecordsConfig()
     storage: StorageConfig = StorageConfig()
     quotas: QuotasConfig = QuotasConfig()
+    replicate: ReplicateConfig = ReplicateConfig()
     limits: LimitsConfig = LimitsConfig()
     control: ControlConfig = ControlConfig()
     log: LogConfig = LogConfig()

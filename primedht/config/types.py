@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field
 
 from primedht import control_addr
 from primedht.errors import InvalidArgument
+from primedht.ids import PeerId
 from primedht.peer_addr import to_multiaddr
 from primedht.units import parse_duration, parse_size
 from primedht.wire import addrs
@@ -86,6 +87,12 @@ def _file_mode(value: Any) -> Any:
     return value
 
 
+def _peer_id(value: Any) -> Any:
+    if isinstance(value, str):
+        PeerId.from_text(value)
+    return value
+
+
 Seconds = Annotated[
     float, _mapped(parse_duration), Field(gt=0, le=10 * 365 * 86400), Kind("duration, or seconds")
 ]
@@ -100,5 +107,6 @@ Multiaddr = Annotated[str, _mapped(_multiaddr), Kind("multiaddr")]
 BootstrapAddr = Annotated[str, _mapped(_bootstrap_addr), Kind("multiaddr or HOST:PORT")]
 ControlListen = Annotated[str, _mapped(_control_addr), Kind("/unix/PATH or /ip4/127.0.0.1/tcp/PORT")]
 FileMode = Annotated[int, _mapped(_file_mode), Kind("file mode")]
+PeerIdText = Annotated[str, _mapped(_peer_id), Kind("peer id")]
 Share = Annotated[float, Field(gt=0, le=1)]
 Profile = Literal["default", "high-performance", "low-latency", "amino"]

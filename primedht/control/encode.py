@@ -53,6 +53,8 @@ def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
         expires_unix_s=result.expires_unix_s,
         trace=trace(result.trace) if want_trace and result.trace else None,
         root=result.root,
+        receipts=[bytes(peer) for peer in result.receipts],
+        receipts_refused=_refusals(result.receipts_refused),
     )
 
 

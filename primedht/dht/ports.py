@@ -137,6 +137,11 @@ class Stream(Protocol):
     def peer(self) -> PeerId: ...
 
     @property
+    def ip(self) -> str:
+        """The peer's address as text, or "" where there is none."""
+        ...
+
+    @property
     def protocol(self) -> str:
         """The protocol that was agreed on."""
         ...

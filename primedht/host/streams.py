@@ -78,6 +78,10 @@ class Stream(NetStream):
         return self.connection.peer
 
     @property
+    def ip(self) -> str:
+        return self.connection.ip
+
+    @property
     def protocol(self) -> str:
         """The protocol that was agreed on, or is proposed; empty before."""
         return str(self.protocol_id or "")

@@ -664,7 +664,7 @@ class Refusal(_message.Message):
     def __init__(self, peer: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
 class PutResult(_message.Message):
-    __slots__ = ("key", "holders", "refused", "wanted", "replication_factor", "degraded", "sequence", "expires_unix_s", "trace", "root")
+    __slots__ = ("key", "holders", "refused", "wanted", "replication_factor", "degraded", "sequence", "expires_unix_s", "trace", "root", "receipts", "receipts_refused")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -675,6 +675,8 @@ class PutResult(_message.Message):
     EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     TRACE_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_REFUSED_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     holders: _containers.RepeatedScalarFieldContainer[bytes]
     refused: _containers.RepeatedCompositeFieldContainer[Refusal]
@@ -685,7 +687,9 @@ class PutResult(_message.Message):
     expires_unix_s: float
     trace: Trace
     root: bytes
-    def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., root: _Optional[bytes] = ...) -> None: ...
+    receipts: _containers.RepeatedScalarFieldContainer[bytes]
+    receipts_refused: _containers.RepeatedCompositeFieldContainer[Refusal]
+    def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., root: _Optional[bytes] = ..., receipts: _Optional[_Iterable[bytes]] = ..., receipts_refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
 
 class FoundValue(_message.Message):
     __slots__ = ("key", "value", "authenticated", "sources", "sequence", "writer_unix_ms", "expires_unix_s", "trace", "payload", "root")

@@ -22,6 +22,7 @@ from google.protobuf.message import DecodeError
 from primedht import limits
 from primedht.cids import DAG_PB, RAW, SHA2_256, Cid
 from primedht.errors import InvalidArgument, InvalidRecord, MalformedKey
+from primedht.ids import PeerId
 from primedht.keys import KeyType, PrivateKey, PublicKey
 from primedht.pb import record_pb2
 from primedht.records.signatures import SignatureCache
@@ -94,6 +95,11 @@ def open_pointer(value: bytes, network_id: str, key: bytes, signatures: Signatur
     if not signatures.verify(public_key, _signed_bytes(network_id, key, wire.pointer), wire.signature):
         return None
     return wire.pointer
+
+
+def pointer_writer(value: bytes) -> PeerId:
+    """Return who signed a pointer that `open_pointer` found good."""
+    return PublicKey.parse(record_pb2.SignedPointer.FromString(value[len(MARK) :]).public_key).peer_id
 
 
 def _signed_bytes(network_id: str, key: bytes, pointer: bytes) -> bytes:

@@ -45,6 +45,8 @@ def test_put_says_who_holds_it(control: str) -> None:
         "sequence": 7,
         "expires_unix_s": 1e9,
         "root": None,
+        "receipts": [],
+        "receipts_refused": [],
     }
 
 

@@ -118,6 +118,7 @@ class MemoryStream:
         self.member = member
         self.peer = peer
         self.protocol = protocol
+        self.ip = ""
         self.other: MemoryStream = self
         self.was_reset = False
         self._in, self._arrivals = trio.open_memory_channel[tuple[float, bytes]](_QUEUE_CHUNKS)

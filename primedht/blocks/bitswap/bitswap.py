@@ -83,8 +83,9 @@ class Bitswap:
     # --- fetching -------------------------------------------------------------------------------------
 
     async def fetch(
-        self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None
-    ) -> Fetched:
+        self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None,
+        peers: frozenset[PeerId] | None = None,
+    ) -> Fetched:  # fmt: skip
         """As `Exchange.fetch`."""
         session = Session(
             self._store,
@@ -92,6 +93,7 @@ class Bitswap:
             recursive=recursive,
             hold=hold,
             bytes_max=bytes_max,
+            peers=peers,
             ask=lambda peer, cids: self._want(peer, [Want(cid) for cid in cids]),
             cancel=self._cancel,
         )
@@ -116,6 +118,11 @@ class Bitswap:
             await trio.sleep(pause_s)
             pause_s = min(2 * pause_s or limits.FETCH_SEARCH_PAUSE_S, limits.FETCH_PATIENCE_S_MAX)
             missing = session.scheduler.some_pending() or session.root
+            if session.peers is not None:
+                for peer in session.peers:
+                    await self._add_provider(session, PeerInfo(peer, ()))
+                session.on_searched()
+                continue
             self._ask_everybody(missing)
             await self._add_providers(session, session.root)
             if missing != session.root and session.scheduler.is_stuck():
@@ -258,7 +265,8 @@ class Bitswap:
         elif not self._is_banned(peer) and peer not in self._peers:
             self._peers.add(peer)
             for session in self._sessions:
-                self._want(peer, [Want(session.root, have=True)])
+                if session.admits(peer):
+                    self._want(peer, [Want(session.root, have=True)])
 
     def on_disconnected(self, peer: PeerId) -> None:
         self._forget(peer, "disconnected")

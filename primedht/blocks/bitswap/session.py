@@ -25,6 +25,7 @@ class Session:
     """Driven by `run`; `Bitswap` tells it what peers say, and gets its requests through `ask`.
 
     ask: sends wants for blocks to a peer; cancel: takes them back. bytes_max: of all blocks together.
+    peers: the only ones to ask, or None.
     """
 
     def __init__(
@@ -35,10 +36,12 @@ class Session:
         recursive: bool,
         hold: Hold,
         bytes_max: int | None,
+        peers: frozenset[PeerId] | None,
         ask: Callable[[PeerId, list[Cid]], None],
         cancel: Callable[[PeerId, Cid], None],
     ) -> None:
         self.root = root
+        self.peers = peers
         self.scheduler = FetchScheduler()
         self._store = store
         self._recursive = recursive
@@ -58,8 +61,12 @@ class Session:
 
     def add_peer(self, peer: PeerId) -> None:
         """`peer` may have blocks of this DAG."""
-        if self.scheduler.add_peer(peer, trio.current_time()):
+        if self.admits(peer) and self.scheduler.add_peer(peer, trio.current_time()):
             self.wake()
+
+    def admits(self, peer: PeerId) -> bool:
+        """Return whether `peer` may be asked."""
+        return self.peers is None or peer in self.peers
 
     def remove_peer(self, peer: PeerId, why: str) -> None:
         self.scheduler.remove_peer(peer, why)
@@ -78,6 +85,8 @@ class Session:
         self.wake()
 
     def on_presence(self, peer: PeerId, cid: Cid, *, has: bool) -> None:
+        if not self.admits(peer):
+            return
         if has:
             self.scheduler.on_have(peer, cid)
             self.add_peer(peer)

@@ -1,0 +1,188 @@
+"""The holder's side: takes offers, fetches the blocks from the offerer, and gives receipts.
+
+Nothing in an offer says where to fetch from. What is fetched is bounded by the size announced, and kept
+only if the value has exactly that size.
+
+Source: docs/design.md, "Durable big values".
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.blocks.blocks import Blocks
+from primedht.blocks.blockstore import Exchange
+from primedht.blocks.replicate.messages import Conversation
+from primedht.blocks.replicate.replicas import Replica, Replicas
+from primedht.cids import Cid
+from primedht.clock import WallClock
+from primedht.dht.ports import Stream
+from primedht.errors import (
+    BlockNotFound,
+    InvalidArgument,
+    InvalidDag,
+    InvalidRecord,
+    NotPermitted,
+    PeerRefused,
+    PrimeDhtError,
+    ProtocolViolation,
+    TooBusy,
+)
+from primedht.ids import PeerId
+from primedht.kad.messages import Record
+from primedht.keys import PrivateKey
+from primedht.pb import replicate_pb2 as pb
+from primedht.records.keys import KeyClass, peer_of
+from primedht.records.pointer import Pointer, decode_pointer, pointer_writer
+from primedht.records.receipt import Receipt, sign_receipt
+from primedht.records.record import Content
+from primedht.records.validator import RecordValidator
+
+log = structlog.get_logger(__name__)
+
+
+class Keeper:
+    """Keeps what permitted peers offer. has_psk: every peer that can connect holds the network's key."""
+
+    def __init__(
+        self, blocks: Blocks, exchange: Exchange, replicas: Replicas, validator: RecordValidator,
+        clock: WallClock, identity: PrivateKey, network_id: str, *, has_psk: bool,
+        allowed: frozenset[PeerId],
+    ) -> None:  # fmt: skip
+        self._blocks = blocks
+        self._exchange = exchange
+        self._replicas = replicas
+        self._validator = validator
+        self._clock = clock
+        self._identity = identity
+        self._network_id = network_id
+        self._has_psk = has_psk
+        self._allowed = allowed
+        self._fetches = trio.CapacityLimiter(limits.REPLICATE_FETCHES_AT_ONCE)
+        self.is_draining = False
+
+    async def serve_stream(self, stream: Stream) -> None:
+        """Answer one request. Errors of the stream reset it."""
+        conversation = Conversation(stream)
+        request = await conversation.receive(pb.Request)
+        kind = request.WhichOneof("request")
+        try:
+            if kind == "offer":
+                response = pb.Response(receipt=await self._keep(conversation, request.offer))
+            elif kind == "challenge":
+                response = pb.Response(proof=await self._prove(request.challenge))
+            else:
+                raise ProtocolViolation("a replicate request of an unknown kind")
+        except ProtocolViolation:
+            raise
+        except PrimeDhtError as error:
+            log.info("replicate_refused", peer=str(stream.peer), kind=kind, code=error.code, why=str(error))
+            reason = error.reason if isinstance(error, PeerRefused) else error.code
+            response = pb.Response(refused=pb.Refused(reason=reason))
+        await conversation.send(response)
+        await stream.finish()
+
+    async def _keep(self, conversation: Conversation, offer: pb.Offer) -> pb.Receipt:
+        peer = conversation.stream.peer
+        pointer, owner = self._pointer_of(offer)
+        if not (self._has_psk or peer in self._allowed or owner in self._allowed):
+            raise NotPermitted("neither the peer nor the record's writer is in replicate.allow")
+        if self.is_draining:
+            raise PeerRefused("this node is leaving", reason="draining")
+        now = self._clock.unix_now()
+        expires_unix_ms = min(offer.expires_unix_ms, int((now + limits.SIGNED_LIFETIME_S_MAX) * 1000))
+        if expires_unix_ms / 1000 <= now:
+            raise InvalidRecord("the offer has expired")
+        replica = Replica(
+            offer.key, offer.record, peer, conversation.stream.ip, pointer.dag_bytes, expires_unix_ms / 1000
+        )
+        with self._replicas.reserving(replica):
+            if self._fetches.available_tokens < 1:
+                raise TooBusy(f"{limits.REPLICATE_FETCHES_AT_ONCE} offers are being fetched")
+            async with self._fetches:
+                await self._fetch_telling(conversation, replica, pointer)
+        log.info("replica_kept", root=str(pointer.root), requester=str(peer), bytes=pointer.dag_bytes)
+        receipt = Receipt(
+            network_id=self._network_id,
+            root=bytes(pointer.root),
+            size_bytes=pointer.size_bytes,
+            record_digest=sha256(offer.record).digest(),
+            holder=self._identity.peer_id,
+            requester=peer,
+            expires_unix_ms=expires_unix_ms,
+        )
+        return sign_receipt(self._identity, receipt)
+
+    def _pointer_of(self, offer: pb.Offer) -> tuple[Pointer, PeerId]:
+        """Return what is offered and who wrote it. Raises `InvalidRecord`, `InvalidKey`, `ValueTooLarge`."""
+        record = Record(offer.key, offer.record)
+        valid = self._validator.validate(record, now_unix_s=self._clock.unix_now(), copied=True)
+        if valid.content is not Content.POINTER:
+            raise InvalidRecord("the record offered is no pointer")
+        if valid.key_class is KeyClass.PRIME:
+            return decode_pointer(valid.payload), peer_of(offer.key)
+        return decode_pointer(valid.payload), pointer_writer(offer.record)
+
+    async def _fetch_telling(self, conversation: Conversation, replica: Replica, pointer: Pointer) -> None:
+        """Fetch and pin, with a sign of life to the offerer every few seconds."""
+        failure: PrimeDhtError | None = None
+
+        async def tell() -> None:
+            nonlocal failure
+            try:
+                while True:
+                    await conversation.send(pb.Response(working=pb.Working()))
+                    await trio.sleep(limits.REPLICATE_SIGN_OF_LIFE_S)
+            except PrimeDhtError as error:  # it has gone, and with it where the blocks come from
+                failure = error
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell)
+            try:
+                await self._fetch(replica, pointer)
+            except PrimeDhtError as error:
+                failure = error
+            nursery.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _fetch(self, replica: Replica, pointer: Pointer) -> None:
+        with self._blocks.store.hold() as hold:
+            await self._exchange.fetch(
+                pointer.root,
+                recursive=True,
+                hold=hold,
+                timeout_s=limits.REPLICATE_FETCH_S_MAX,
+                bytes_max=pointer.dag_bytes,
+                peers=frozenset((replica.requester,)),
+            )
+            item = await self._blocks.describe(pointer.root)
+            if item.kind != "file" or item.size_bytes != pointer.size_bytes:
+                raise InvalidDag(f"{pointer.root} is not a file of {pointer.size_bytes} bytes")
+            older = self._replicas.get(replica.key)
+            await self._blocks.pins.add(
+                pointer.root, name=replica.pin_name, expires_unix_s=replica.expires_unix_s
+            )
+            await self._replicas.add(replica)
+        self._blocks.announce(pointer.root)
+        if older is not None and older.record != replica.record:
+            await self.let_go(older, but=pointer.root)
+
+    async def let_go(self, replica: Replica, *, but: Cid | None = None) -> None:
+        """Unpin what was kept for `replica`, except `but`."""
+        async for pin in self._blocks.pins.all():
+            if pin.name == replica.pin_name and (but is None or pin.cid.multihash != but.multihash):
+                await self._blocks.unpin(pin.cid, name=pin.name)
+
+    async def _prove(self, challenge: pb.Challenge) -> bytes:
+        if len(challenge.nonce) != limits.REPLICATE_NONCE_BYTES:
+            raise InvalidArgument("a nonce has 32 bytes")
+        root, block = Cid.from_bytes(challenge.root), Cid.from_bytes(challenge.block)
+        if not await self._blocks.pins.of(root):
+            raise BlockNotFound(f"{root} is not kept here")
+        return sha256(challenge.nonce + await self._blocks.store.get(block)).digest()
