@@ -18,6 +18,7 @@ from primedht.sim.workload import Workload
 _READS_AT_ONCE = 8
 _WRITES_AT_ONCE = 20
 _STAYING_SHARE = 0.05
+_BOOTSTRAP_PEERS = 3
 _UPDATED_SHARE = 0.1  # of reads that are preceded by a write
 
 
@@ -39,6 +40,10 @@ async def run(run: Run) -> None:
         await run.each(values, put, at_once=_WRITES_AT_ONCE)
         await run.each(stay, provide, at_once=_WRITES_AT_ONCE)
         keys = work.ledger.keys
+        # Whoever comes back with an empty store has forgotten its peers too.
+        addrs = [node.addr for node in world.nodes[: min(stay, _BOOTSTRAP_PEERS)]]
+        for node in world.nodes:
+            node.bootstrap = tuple(addr for addr in addrs if addr != node.addr)
         churn = Churn(
             Sessions(run["median"], run["shape"]), Sessions(run["down"], 1.0), keep_share=run["keep"]
         )
