@@ -58,8 +58,8 @@ fuzz: venv
 soak: venv
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
-# Some eight minutes; wants a machine with nothing else to do.
-BENCHMARKS := engine control transport peers hotspots dht
+# Some nine minutes; wants a machine with nothing else to do.
+BENCHMARKS := engine control transport peers hotspots dht blocks
 bench: venv
 	rm -rf build/bench && mkdir -p build/bench
 	for name in $(BENCHMARKS); do \

@@ -34,6 +34,7 @@ _MEANING = {
     "setup_cpu": "CPU of a connection, identify both ways",
     "idle_memory": "memory of an idle connection",
 }
+_CHUNKS = {"1_mib": "1 MiB", "256_kib": "256 KiB"}
 _INTRO = """\
 # Benchmarks
 
@@ -185,6 +186,22 @@ def control(report: Mapping[str, Any], folder: Path) -> str:
     )
 
 
+def blocks(report: Mapping[str, Any], folder: Path) -> str:
+    rows = []
+    for pair, sizes in report["results"].items():
+        for name, row in sizes.items():
+            ratio = report["ratios_to_boxo"].get(pair, {}).get(name, 1.0)
+            figures = (f"{row[key]:.1f}" for key in ("holder_cpu_s_per_gb", "reader_cpu_s_per_gb"))
+            rows.append((f"{pair}, {_CHUNKS[name]}", f"{row['mb_per_s']:.0f}", f"{ratio:.2f}", *figures))
+    return (
+        "## A file over bitswap, against boxo's\n\n"
+        f"`benchmarks/blocks.py`: {report['size_bytes'] / 1e6:.0f} MB, chunks of 1 MiB and of 256 KiB. boxo "
+        "is what kubo is made of. Ours keep blocks on disk, synced before they count; boxo's in memory. "
+        f"Load before this one: {report['machine']['load_before']:.1f}.\n\n"
+        + table(("", "MB/s", "to boxo from boxo", "CPU of the holder, s/GB", "of the reader, s/GB"), rows)
+    )
+
+
 def others(name: str, report: Mapping[str, Any]) -> str:
     """Return a section for a benchmark without one of its own: all its figures."""
     figures = [(path, number) for path, number in leaves(report) if not path.startswith("machine")]
@@ -209,6 +226,7 @@ SECTIONS = {
     "dht": dht,
     "control": control,
     "engine": engine,
+    "blocks": blocks,
 }
 
 

@@ -81,6 +81,7 @@ FETCH_PATIENCE_S_MIN = 2.0  # ours: before a block is asked of another peer too
 FETCH_PATIENCE_S_MAX = 30.0  # ours: likewise, of a peer that has sent nothing yet, a third of it
 FETCH_PATIENCE_FACTOR = 4.0  # ours: of the time that a peer's rate lets expect
 FETCH_PEER_FAILURES_MAX = 3  # ours: patience lost in a row before a peer is left alone
+FETCH_BATCH_BYTES = 4 << 20  # ours: stored together; a kill loses what is not stored
 FETCH_PENDING_MAX = 4096  # ours: blocks known to be missing; more come from nodes read when there is room
 FETCH_PEERS_MAX = 32  # ours: of one fetch
 FETCH_SEARCH_PAUSE_S = 1.0  # ours: between searches for providers, doubled each time

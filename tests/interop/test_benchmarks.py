@@ -73,3 +73,12 @@ def test_transport_reports_the_ratios_to_py_libp2p() -> None:
         },
         "further_ratios_vs_pylibp2p": {"rpc_new_c100": 3.0},
     }
+
+
+def test_blocks_measures_every_pair_and_its_ratio_to_boxo() -> None:
+    report = report_of("blocks", "--size-mb", "3")
+    assert set(report["results"]) == {
+        f"{reader} from {holder}" for reader in ("boxo", "primedht") for holder in ("boxo", "primedht")
+    }
+    assert set(report["ratios_to_boxo"]) == set(report["results"]) - {"boxo from boxo"}
+    assert all(row["mb_per_s"] > 0 for rows in report["results"].values() for row in rows.values())

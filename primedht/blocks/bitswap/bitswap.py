@@ -321,7 +321,7 @@ class Bitswap:
             "peers": len(self._peers),
             "fetches": len(self._sessions),
             "banned": sum(until > trio.current_time() for until in self._banned.values()),
-            "bytes_sent": sum(ledger.sent_bytes for ledger in self._server.ledgers.values()),
+            "bytes_sent": self._server.sent_bytes,
             "bytes_received": self.counts["bytes_received"],
         }
 

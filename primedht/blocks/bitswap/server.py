@@ -88,6 +88,7 @@ class BitswapServer:
         self._wake = wake
         self._places = trio.Semaphore(limits.BITSWAP_ANSWERS_AT_ONCE)
         self.ledgers: dict[PeerId, Ledger] = {}
+        self.sent_bytes = 0  # to all peers, those that are forgotten included
 
     def on_message(self, peer: PeerId, message: BitswapMessage) -> None:
         """A peer changed its wantlist."""
@@ -144,6 +145,7 @@ class BitswapServer:
                 blocks.append(block)
                 size_bytes += len(block.data)
                 ledger.sent_bytes += len(block.data)
+                self.sent_bytes += len(block.data)
                 ledger.done(want)
             elif want.send_dont_have:
                 dont_haves.append(want.cid)

@@ -145,7 +145,7 @@ class Session:
         while self._arrived:
             batch: list[Block] = []
             size = 0
-            while self._arrived and size < limits.BLOCK_BATCH_BYTES and len(batch) < limits.BLOCK_BATCH_MAX:
+            while self._arrived and size < limits.FETCH_BATCH_BYTES and len(batch) < limits.BLOCK_BATCH_MAX:
                 batch.append(self._arrived.popleft())
                 size += len(batch[-1].data)
             self._request()  # what has come makes room for more, which travels while this is written

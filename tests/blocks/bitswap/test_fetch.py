@@ -90,6 +90,9 @@ async def test_a_dag_comes_from_its_provider(autojump_clock: trio.testing.MockCl
         assert [share.peer for share in fetched.peers] == [holder.member.peer_id]
         again = await reader.fetch(root)
         assert again.blocks == 0, "what is there is not fetched again"
+        await reader.member.kill()
+        await trio.sleep(1)
+        assert holder.bitswap.status()["bytes_sent"] == fetched.bytes, "a peer that left is counted still"
 
 
 async def test_a_connected_peer_that_nobody_announced_is_found_by_asking(

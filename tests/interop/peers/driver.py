@@ -83,6 +83,15 @@ async def open_peer(
         *options,
         *([] if psk is None else [f"--psk={psk}"]),
     ]
+    async with run_peer(kind, command, start_timeout_s=start_timeout_s) as peer:
+        yield peer
+
+
+@asynccontextmanager
+async def run_peer(
+    kind: Kind | Literal["ours"], command: Sequence[str], *, start_timeout_s: float = 60
+) -> AsyncIterator[Peer]:
+    """As `open_peer`, of any program that speaks the protocol of README.md."""
     process = await trio.lowlevel.open_process(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
@@ -118,7 +127,7 @@ class _Call:
 class Peer:
     """A running peer. Make one with `open_peer`."""
 
-    def __init__(self, kind: Kind, process: trio.Process) -> None:
+    def __init__(self, kind: Kind | Literal["ours"], process: trio.Process) -> None:
         self.kind = kind
         self.peer_id = ""
         self.addrs: list[str] = []
