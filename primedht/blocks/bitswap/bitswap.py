@@ -182,8 +182,7 @@ class Bitswap:
 
     async def serve_stream(self, stream: Stream) -> None:
         """Take a peer's messages until it has finished. Errors reset the stream."""
-        if self._is_banned(stream.peer):
-            raise ProtocolViolation(f"{stream.peer} sent blocks that nobody asked for")
+        self._check_not_banned(stream.peer)
         self._peers.add(stream.peer)
         reader = FrameReader(limits.BITSWAP_MESSAGE_BYTES_MAX)
         while True:
@@ -220,6 +219,7 @@ class Bitswap:
                 del self._in_bytes[stream.peer]
 
     def _on_message(self, peer: PeerId, message: BitswapMessage) -> None:
+        self._check_not_banned(peer)  # by what it sent on another stream
         for block in message.blocks:
             self._on_block(peer, block)
         correspondent = self._correspondents.get(peer)
@@ -253,6 +253,10 @@ class Bitswap:
         if len(self._banned) > limits.BITSWAP_PEERS_MAX:
             del self._banned[next(iter(self._banned))]
         self._forget(peer, "sent other bytes than it was asked for")
+
+    def _check_not_banned(self, peer: PeerId) -> None:
+        if self._is_banned(peer):
+            raise ProtocolViolation(f"{peer} sent blocks that nobody asked for")
 
     def _is_banned(self, peer: PeerId) -> bool:
         return self._banned.get(peer, 0.0) > trio.current_time()

@@ -295,6 +295,20 @@ async def test_a_block_that_nobody_asked_for_bans_its_sender(autojump_clock: tri
         assert party.bitswap.status()["banned"] == 1
 
 
+async def test_a_ban_holds_on_streams_that_are_open_already(autojump_clock: trio.testing.MockClock) -> None:
+    async with open_served(LARGE) as (party, peer):
+        await peer.send(party, BitswapMessage(wants=[Want(TINY.cid, have=True)]))
+        assert (await peer.next()).dont_haves == [TINY.cid]
+        (open_already,) = [each for each in peer.member.streams if each.peer == party.member.peer_id][:1]
+        await peer.send(party, BitswapMessage(blocks=[TINY]))
+        await trio.sleep(1)
+        with pytest.raises(PeerUnreachable):
+            for _ in range(10):
+                await open_already.send(encode_frame(encode(BitswapMessage(wants=[Want(LARGE.cid)]))))
+                await trio.sleep(1)
+        assert await peer.nothing()
+
+
 async def test_a_wantlist_without_end_is_cut(autojump_clock: trio.testing.MockClock) -> None:
     async with open_served() as (party, peer):
         for start in range(0, 5000, 1000):
