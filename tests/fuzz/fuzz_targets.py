@@ -229,7 +229,7 @@ def _check_yamux(session: Session, budget: MemoryBudget) -> None:
     assert session.queued_bytes == sum(stream.outgoing.size for stream in open_streams)
     assert sum(stream.inbound for stream in open_streams) <= _YAMUX_LIMITS.inbound_streams_max
     assert session.waiting_count <= _YAMUX_LIMITS.accept_backlog
-    assert session._outbox.control_bytes <= limits.YAMUX_CONTROL_BYTES_MAX + 64 * HEADER_BYTES
+    assert session.outbox.control_bytes <= limits.YAMUX_CONTROL_BYTES_MAX + 64 * HEADER_BYTES
     assert len(session._partial_header) < HEADER_BYTES
     for stream in open_streams:
         assert 0 <= stream.window.left <= stream.window.size <= limits.YAMUX_WINDOW_BYTES_MAX
