@@ -93,6 +93,7 @@ async def test_the_requester_is_never_named_unless_it_asks_for_itself(autojump_c
     async with SimWorld(3, 8, links=LINKS, config=small()) as world:
         await world.settle()
         a, b = world.nodes[:2]
+        await world.until(lambda: len(a.dht.routing_table) == 7, limit_s=60)
         near_b = bytes(b.peer)
         for message in (find_node(near_b + b"!"), get_value(near_b + b"!"), get_providers(near_b[:34])):
             reply, _ = await reply_to(a, b.peer, message)

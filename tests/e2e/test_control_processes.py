@@ -181,6 +181,7 @@ def test_a_file_through_a_real_node(tmp_path: Path) -> None:
         assert client.put("k", tmp_path / "in").holders
         assert client.get("k", to=tmp_path / "out") == 8000
         assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()
-        (tmp_path / "in").write_bytes(bytes(9000))
-        with pytest.raises(errors.ValueTooLarge):
-            client.put("k", tmp_path / "in")
+        (tmp_path / "in").write_bytes(os.urandom(9000))  # above the inline limit
+        assert client.put("k", tmp_path / "in").holders
+        assert client.get("k", to=tmp_path / "out") == 9000
+        assert (tmp_path / "out").read_bytes() == (tmp_path / "in").read_bytes()

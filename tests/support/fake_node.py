@@ -237,6 +237,7 @@ class FakeNode:
             "blocks": {"blocks": 12, "bytes": 3 << 20, "bytes_max": 6 << 20, "referenced_bytes": 1 << 20},
             "providers": {"keys": 1, "records": 2, "provided": 1, "bytes": 250, "bytes_max": 256},
             "repair": {"copies_sent": 0},
+            "replicate": None,
             "host": {"connections": 1},
         }  # fmt: skip
 
