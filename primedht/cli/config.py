@@ -3,29 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
-
-import typer
 
 from primedht.cli import common
 from primedht.cli.common import AsJson
 from primedht.cli.help import App
-from primedht.cli.settings import (
-    AllowNetworkFs,
-    Bootstrap,
-    ConfigFile,
-    Listen,
-    LogFormat,
-    LogLevel,
-    Mdns,
-    Mode,
-    Network,
-    Profile,
-    PskFile,
-    SetControl,
-    SetDataDir,
-    flag_values,
-)
+from primedht.cli.settings import takes_settings
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -54,27 +38,12 @@ def _group() -> None:
 
 
 @app.command(epilog="Example: primedht config show --config node.toml --profile low-latency")
-def show(
-    context: typer.Context,
-    as_json: AsJson = False,
-    config: ConfigFile = None,
-    data_dir: SetDataDir = None,
-    listen: Listen = None,
-    bootstrap: Bootstrap = None,
-    network: Network = None,
-    psk: PskFile = None,
-    mode: Mode = None,
-    profile: Profile = None,
-    control: SetControl = None,
-    mdns: Mdns = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
-    allow_network_fs: AllowNetworkFs = None,
-) -> None:
+@takes_settings
+def show(*, config: Path | None, flags: dict[str, Any], as_json: AsJson = False) -> None:
     """Show the values that `primedht run` would use with these options, and where each comes from."""
     from primedht.config import load
 
-    loaded = load(config, flags=flag_values(context.params))
+    loaded = load(config, flags=flags)
     settings = list(settings_of(loaded))
     if as_json:
         common.print_json(

@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import typer
 
 from primedht.cli import common, exits
 from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
-from primedht.cli.settings import (
-    AllowNetworkFs,
-    Bootstrap,
-    ConfigFile,
-    Listen,
-    LogFormat,
-    LogLevel,
-    Mdns,
-    Mode,
-    Network,
-    Profile,
-    PskFile,
-    SetControl,
-    SetDataDir,
-    flag_values,
-)
+from primedht.cli.settings import takes_settings
 from primedht.cli.watch import Interval, Watch, show
 
 app = App()
@@ -32,22 +20,8 @@ app = App()
 @app.command(
     epilog="Example: primedht run --network my-cluster --bootstrap 192.0.2.7:4101",
 )
-def run(
-    context: typer.Context,
-    config: ConfigFile = None,
-    data_dir: SetDataDir = None,
-    listen: Listen = None,
-    bootstrap: Bootstrap = None,
-    network: Network = None,
-    psk: PskFile = None,
-    mode: Mode = None,
-    profile: Profile = None,
-    control: SetControl = None,
-    mdns: Mdns = None,
-    log_level: LogLevel = None,
-    log_format: LogFormat = None,
-    allow_network_fs: AllowNetworkFs = None,
-) -> None:
+@takes_settings
+def run(*, config: Path | None, flags: dict[str, Any]) -> None:
     """Run a node until SIGTERM or Ctrl-C.
 
     Prints one JSON line on standard output when it is ready; logs go to standard error.
@@ -55,7 +29,7 @@ def run(
     from primedht.config import load_config
     from primedht.logs import configure_logs
 
-    effective = load_config(config, flags=flag_values(context.params))
+    effective = load_config(config, flags=flags)
     configure_logs(effective.log.level, effective.log.format)
     from primedht import daemon
 

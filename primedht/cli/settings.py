@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,77 +21,99 @@ ConfigFile = Annotated[
         rich_help_panel=_PANEL,
     ),
 ]
-SetDataDir = Annotated[
-    Path | None,
-    typer.Option(metavar="DIR", help="Where identity and records are kept.", rich_help_panel=_PANEL),
-]
-Listen = Annotated[
-    list[str] | None,
-    typer.Option(metavar="MULTIADDR", help="Listen here. Repeatable.", rich_help_panel=_PANEL),
-]
-Bootstrap = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="ADDR", help="Join through this multiaddr or HOST:PORT. Repeatable.", rich_help_panel=_PANEL
-    ),
-]
-Network = Annotated[
-    str | None,
-    typer.Option(metavar="NAME", help="Be part of the private network NAME.", rich_help_panel=_PANEL),
-]
-PskFile = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Connect only to who has this pre-shared key; `primedht key psk` makes one.",
-        rich_help_panel=_PANEL,
-    ),
-]
-Mode = Annotated[
-    str | None,
-    typer.Option(metavar="MODE", help="auto, client or server.", show_default="auto", rich_help_panel=_PANEL),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        help="default, high-performance, low-latency or amino.",
-        rich_help_panel=_PANEL,
-    ),
-]
-SetControl = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="MULTIADDR", help="Serve the control protocol here. Repeatable.", rich_help_panel=_PANEL
-    ),
-]
-Mdns = Annotated[
-    bool | None,
-    typer.Option("--mdns/--no-mdns", help="Find peers on the local network.", rich_help_panel=_PANEL),
-]
-LogLevel = Annotated[
-    str | None,
-    typer.Option(metavar="LEVEL", help="debug, info, warning or error.", rich_help_panel=_PANEL),
-]
-LogFormat = Annotated[
-    str | None, typer.Option(metavar="FORMAT", help="console or json.", rich_help_panel=_PANEL)
-]
-AllowNetworkFs = Annotated[
-    bool | None,
-    typer.Option(
-        "--allow-network-fs",
-        help="Accept a data directory on a network file system.",
-        rich_help_panel=_PANEL,
-    ),
-]
+_OPTIONS: dict[str, Any] = {
+    "data_dir": Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Where identity and records are kept.", rich_help_panel=_PANEL),
+    ],
+    "listen": Annotated[
+        list[str] | None,
+        typer.Option(metavar="MULTIADDR", help="Listen here. Repeatable.", rich_help_panel=_PANEL),
+    ],
+    "bootstrap": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ADDR",
+            help="Join through this multiaddr or HOST:PORT. Repeatable.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "network": Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Be part of the private network NAME.", rich_help_panel=_PANEL),
+    ],
+    "psk": Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Connect only to who has this pre-shared key; `primedht key psk` makes one.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "mode": Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODE", help="auto, client or server.", show_default="auto", rich_help_panel=_PANEL
+        ),
+    ],
+    "profile": Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="default, high-performance, low-latency or amino.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "control": Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MULTIADDR", help="Serve the control protocol here. Repeatable.", rich_help_panel=_PANEL
+        ),
+    ],
+    "mdns": Annotated[
+        bool | None,
+        typer.Option("--mdns/--no-mdns", help="Find peers on the local network.", rich_help_panel=_PANEL),
+    ],
+    "log_level": Annotated[
+        str | None,
+        typer.Option(metavar="LEVEL", help="debug, info, warning or error.", rich_help_panel=_PANEL),
+    ],
+    "log_format": Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="console or json.", rich_help_panel=_PANEL)
+    ],
+    "allow_network_fs": Annotated[
+        bool | None,
+        typer.Option(
+            "--allow-network-fs",
+            help="Accept a data directory on a network file system.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+}
 
 
-def flag_values(parameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a command's options set, by dotted key; None is not given.
+def takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command, beside its own options, `--config` and those that set a key of the configuration.
 
-    parameters: those of the command's context, by name.
+    The command is called with `config` (a path or None) and `flags` (by dotted key; None is not given).
     """
-    from primedht.config.reference import FLAGS
 
-    given = {key: parameters[flag.removeprefix("--").replace("-", "_")] for key, flag in FLAGS.items()}
-    return {key: None if value in ([], ()) else value for key, value in given.items()}
+    @functools.wraps(command)
+    def with_settings(**given: Any) -> None:
+        from primedht.config.reference import FLAGS
+
+        flags = {}
+        for key, flag in FLAGS.items():
+            value = given.pop(flag.removeprefix("--").replace("-", "_"))
+            flags[key] = None if value in ([], ()) else value
+        command(**given, flags=flags)
+
+    own = inspect.signature(command, eval_str=True).parameters.values()
+    options = {each.name: each for each in own if each.name != "flags"}
+    for name, annotation in {"config": ConfigFile, **_OPTIONS}.items():
+        options[name] = inspect.Parameter(
+            name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation
+        )
+    vars(with_settings)["__signature__"] = inspect.Signature(list(options.values()))
+    with_settings.__annotations__ = {name: each.annotation for name, each in options.items()}
+    return with_settings
