@@ -101,10 +101,13 @@ class Providers:
     ) -> list[PeerId]:
         """Emit providers of `multihash` as they are found, at most `limit` (0: all); return them.
 
-        Each is emitted once, with what addresses are known; those without any are looked up last.
+        Each is emitted once, with what addresses are known; those without any are looked up last. One peer's
+        reply fills at most half of `limit` while others may still answer, so that no liar alone fills it.
         """
         _check(multihash)
+        of_one_reply = (limit + 1) // 2
         found: set[PeerId] = set()
+        spare: list[PeerInfo] = []
         without_addrs: list[PeerId] = []
 
         def take(info: PeerInfo) -> bool:
@@ -122,16 +125,25 @@ class Providers:
             take(info)
 
         def judge(peer: PeerId, reply: Message) -> Verdict:
-            news = [take(info) for info in reply.provider_peers]
-            return "value" if any(news) else "nothing"
+            taken = 0
+            for info in reply.provider_peers:
+                if limit and taken == of_one_reply:
+                    spare.append(info)
+                else:
+                    taken += take(info)
+            return "value" if taken else "nothing"
 
         def enough(query: AnyQuery) -> bool:
             return bool(limit) and len(found) >= limit
 
-        with trio.move_on_after(timeout_s):
+        deadline = trio.current_time() + timeout_s
+        with trio.move_on_at(deadline):
             if not (limit and len(found) >= limit):
                 request = Message(MessageType.GET_PROVIDERS, multihash)
                 await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+        for info in spare:
+            take(info)
+        with trio.move_on_at(deadline):
             for peer in without_addrs:
                 if not self._peers.info(peer).addrs:
                     await self._lookups.closest_peers(bytes(peer), timeout_s=timeout_s)

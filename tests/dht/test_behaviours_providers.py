@@ -59,6 +59,21 @@ async def test_providers_stream_as_they_are_found(autojump_clock):
         assert arrived[0][1] < 1 < arrived[1][1]
 
 
+async def test_no_reply_alone_fills_the_limit(autojump_clock):
+    """A liar that names many providers and answers first leaves room for those that others know."""
+    async with SimWorld(101, 1, links=LINKS) as world:
+        (node,) = world.nodes
+        lies = [PeerInfo(world.keypair(500 + at).peer, (host_addr(f"10.1.1.{at + 1}"),)) for at in range(30)]
+        true = PeerInfo(world.keypair(600).peer, (host_addr("10.1.2.1"),))
+        for named, delay_s in ((lies, 0.05), ([true], 1.0)):
+            peer = await world.add_peer(answering(providers=named, delay_s=delay_s))
+            await world.meet(peer, [node])
+        await world.until(lambda: len(node.dht.routing_table) == 2)
+        found = [info.id for info in await find(node, limit=10)]
+        assert true.id in found
+        assert len(found) == 10, "what the first reply named beside that fills the rest"
+
+
 async def test_providers_expire(autojump_clock):
     """Behaviour 11: a record that nobody renews is gone after 48 hours."""
     async with SimWorld(11, 1, links=LINKS) as world:
