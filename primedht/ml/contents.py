@@ -11,13 +11,11 @@ import trio
 from primedht import limits
 from primedht.blocks.blocks import Blocks
 from primedht.cids import Cid
-from primedht.errors import InvalidArgument, InvalidTensor, PickleRefused
+from primedht.errors import InvalidArgument, InvalidTensor
 from primedht.tensors import safetensors
 from primedht.tensors.manifest import ModelFile, PlacedTensor
 
 _PICKLES = {".bin", ".ckpt", ".joblib", ".pickle", ".pkl", ".pt", ".pth"}
-_ZIP = b"PK\x03\x04"  # of torch.save since 1.6: a zip archive with a pickle inside
-_PICKLE_PROTOCOLS = range(2, 6)
 _INDEX_SUFFIX = ".safetensors.index.json"
 _CONFIG = "config.json"
 
@@ -65,7 +63,8 @@ async def examine(blocks: Blocks, root: Cid) -> Contents:
     for index, file in enumerate(files):
         suffix = PurePosixPath(file.path).suffix
         if suffix in _PICKLES:
-            _refuse_pickle(file.path, await read(blocks, file.cid, 0, len(_ZIP)))
+            start = await read(blocks, file.cid, 0, safetensors.LENGTH_BYTES)
+            safetensors.check_no_pickle(start, file.path)
         if suffix == ".safetensors":
             spans = (await _header(blocks, file)).tensors
             tensors += [PlacedTensor(span, index) for span in spans]
@@ -93,14 +92,6 @@ async def _header(blocks: Blocks, file: ModelFile) -> safetensors.Header:
         return await trio.to_thread.run_sync(safetensors.parse_header, text, file.size_bytes)
     except InvalidTensor as error:
         raise InvalidTensor(f"{file.path}: {error}") from None
-
-
-def _refuse_pickle(path: str, start: bytes) -> None:
-    if start == _ZIP or (start[:1] == b"\x80" and start[1] in _PICKLE_PROTOCOLS):
-        raise PickleRefused(
-            f"{path} is a pickle: whoever loads it runs what its writer chose; write the tensors with "
-            "safetensors (`safetensors.torch.save_file`), and leave it out"
-        )
 
 
 async def _check_index(blocks: Blocks, file: ModelFile, places: set[tuple[str, str]]) -> None:

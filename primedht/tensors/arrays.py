@@ -1,7 +1,8 @@
 """Arrays in safetensors files: writing them without copies of the whole, and reading them memory-mapped.
 
-Names that share one array (tied weights) are stored once; the file's metadata says which, and reading
-gives one array under all of them.
+What is written may be numpy's, torch's or jax's; what is read is numpy's, and `frameworks.convert` makes it
+theirs. Names that share one array (tied weights) are stored once; the file's metadata says which, and
+reading gives one array under all of them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 
 from primedht import limits
 from primedht.errors import InvalidTensor, PickleRefused
-from primedht.tensors import safetensors
+from primedht.tensors import frameworks, safetensors
 from primedht.tensors.dtypes import DType, dtype_of
 from primedht.tensors.schema import TensorSpan
 from primedht.whole_file import WholeFile
@@ -41,11 +42,11 @@ def numpy_dtype(dtype: DType) -> np.dtype[Any]:
 
 
 def as_array(value: object) -> Array:
-    """Return `value`, an array of numpy or of what numpy can look into, without a copy if possible.
+    """Return `value`, an array of numpy, torch, jax or what numpy can look into, without a copy if possible.
 
     Raises `PickleRefused` for arrays of Python objects, `InvalidTensor` for types that cannot be stored.
     """
-    array = np.asarray(value)
+    array = np.asarray(value) if frameworks.framework_of(value) is None else frameworks.to_numpy(value)
     if array.dtype.hasobject:
         raise PickleRefused(
             "an array of Python objects can be stored as pickle only, which runs its writer's code when it "
@@ -56,13 +57,18 @@ def as_array(value: object) -> Array:
 
 
 def write_tensors(
-    file: Writable, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None
+    file: Writable, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> int:
     """Write a safetensors file; return its bytes. The same tensors give the same bytes in any order.
 
     Memory: for 16 MiB of a tensor that is not contiguous, none for others. Raises as `as_array`.
     """
-    arrays = {name: as_array(value) for name, value in tensors.items()}
+    given = dict(tensors)  # a mapping that makes its values as it is read makes them once
+    made: dict[object, Array] = {}  # those that are tied on a device have one copy here
+    for value in given.values():
+        if (identity := frameworks.identity(value)) not in made:
+            made[identity] = as_array(value)
+    arrays = {name: made[frameworks.identity(value)] for name, value in given.items()}
     stored, tied = _find_tied(arrays)
     told = dict(metadata or {})
     if tied:
@@ -76,7 +82,7 @@ def write_tensors(
     return header.file_bytes
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> int:
+def save_tensors(path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None) -> int:
     """Write a safetensors file that appears whole or not at all, as `write_tensors`.
 
     Raises `DiskFull`, `InvalidArgument` for a path that cannot be written, and as `as_array`.
@@ -91,8 +97,10 @@ def save_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str
 
 
 def read_header(file: BinaryIO, file_bytes: int) -> safetensors.Header:
-    """Read the header of an open file. Raises `InvalidTensor`."""
-    length = safetensors.header_bytes(file.read(safetensors.LENGTH_BYTES), file_bytes)
+    """Read the header of an open file. Raises `InvalidTensor`, `PickleRefused` for what torch.save wrote."""
+    start = file.read(safetensors.LENGTH_BYTES)
+    safetensors.check_no_pickle(start, "it")
+    length = safetensors.header_bytes(start, file_bytes)
     return safetensors.parse_header(file.read(length), file_bytes)
 
 

@@ -14,13 +14,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from primedht import limits
-from primedht.errors import InvalidTensor
+from primedht.errors import InvalidTensor, PickleRefused
 from primedht.tensors.dtypes import DType, dtype_named
 from primedht.tensors.schema import TensorSpan, tensor_bytes
 
 LENGTH_BYTES = 8
 _ALIGNMENT = 8
 _METADATA = "__metadata__"
+_ZIP = b"PK\x03\x04"  # of torch.save since 1.6: a zip archive with a pickle inside
+_PICKLE_PROTOCOLS = (b"\2", b"\3", b"\4", b"\5")
 _FIELDS = {"dtype", "shape", "data_offsets"}
 
 
@@ -31,6 +33,19 @@ class Header:
     metadata: dict[str, str]
     tensors: tuple[TensorSpan, ...]
     file_bytes: int
+
+
+def check_no_pickle(start: bytes, what: str) -> None:
+    """Raise `PickleRefused` if `what`, a file that begins with `start`, is a pickle, as torch.save writes."""
+    is_header = len(start) >= LENGTH_BYTES and int.from_bytes(start[:LENGTH_BYTES], "little") <= (
+        limits.SAFETENSORS_HEADER_BYTES_MAX
+    )
+    is_pickle = start[:1] == b"\x80" and start[1:2] in _PICKLE_PROTOCOLS
+    if start.startswith(_ZIP) or (is_pickle and not is_header):
+        raise PickleRefused(
+            f"{what} is a pickle: whoever loads it runs what its writer chose; write the tensors with "
+            "safetensors (`safetensors.torch.save_file`) instead"
+        )
 
 
 def header_bytes(start: bytes, file_bytes: int) -> int:

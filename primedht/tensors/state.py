@@ -1,8 +1,9 @@
 """A training program's state, any nest of containers, scalars and tensors, as tensors and a JSON tree.
 
 In the tree, None, bool, int, str, finite float and list stand for themselves; all else is an object of one
-field: `d` a dict's pairs in order (its keys keep their types), `t` a tuple, `x` a tensor's name, `s` a numpy
-scalar's, `f` a float that JSON lacks, `b` bytes in base64. So what comes back is what was given, exactly.
+field: `d` a dict's pairs in order (its keys keep their types), `o` an OrderedDict's, `t` a tuple, `x` the
+name of a numpy array, `torch` and `jax` those of such tensors, `s` a numpy scalar's, `f` a float that JSON
+lacks, `b` bytes in base64. So what comes back is what was given, exactly.
 """
 
 from __future__ import annotations
@@ -11,15 +12,19 @@ import base64
 import binascii
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from primedht import limits
 from primedht.errors import InvalidArgument, InvalidTensor, PickleRefused
+from primedht.tensors import frameworks
 from primedht.tensors.arrays import Array, as_array
 
+TREE_NAME = "__state__"  # no tensor is called so: the tree is stored beside them under it
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 _KEYS = (str, int, float, bool, type(None))
 
@@ -43,20 +48,27 @@ def flatten(state: object) -> tuple[bytes, dict[str, Array]]:
     return encoded, flattening.tensors
 
 
-def unflatten(tree: bytes, tensors: Mapping[str, Any]) -> Any:
-    """Return the state. Raises `InvalidTensor` for a tree that is not one, or whose tensors are missing."""
+def unflatten(tree: bytes, tensors: Mapping[str, Any], *, as_numpy: bool = False) -> Any:
+    """Return the state; tensors of torch and of jax come back as such, or with `as_numpy` as numpy's.
+
+    Tensors that were tied are one object. Raises `InvalidTensor` for a tree that is not one, or whose tensors
+    are missing, and `InvalidArgument` if a tensor's framework is not installed.
+    """
     if len(tree) > limits.STATE_TREE_BYTES_MAX:
         raise InvalidTensor(f"a state's tree of {len(tree)} bytes; {limits.STATE_TREE_BYTES_MAX} go")
     try:
-        return _restore(json.loads(tree), tensors, limits.STATE_DEPTH_MAX)
-    except (ValueError, TypeError, KeyError, IndexError, RecursionError, binascii.Error) as error:
+        return _Restoring(tensors, as_numpy).node(json.loads(tree), limits.STATE_DEPTH_MAX)
+    except (
+        *(ValueError, TypeError, KeyError, IndexError, AttributeError),
+        *(RecursionError, binascii.Error),
+    ) as error:
         raise InvalidTensor(f"the state's tree is damaged: {error}") from None
 
 
 class _Flattening:
     def __init__(self) -> None:
         self.tensors: dict[str, Array] = {}
-        self._names: dict[int, str] = {}  # by the identity of objects that the state keeps alive
+        self._names: dict[object, str] = {}  # by what the state keeps alive
 
     def node(self, value: object, path: tuple[str, ...], depth_left: int) -> object:
         if depth_left == 0:
@@ -71,11 +83,14 @@ class _Flattening:
         if isinstance(value, bytes):
             return {"b": base64.b64encode(value).decode("ascii")}
         if isinstance(value, dict):
-            return {"d": [self._pair(key, each, path, depth_left) for key, each in value.items()]}
+            tag = "o" if isinstance(value, OrderedDict) else "d"
+            return {tag: [self._pair(key, each, path, depth_left) for key, each in value.items()]}
         if kind in (list, tuple):
             assert isinstance(value, list | tuple)
             nodes = [self.node(each, (*path, str(i)), depth_left - 1) for i, each in enumerate(value)]
             return nodes if kind is list else {"t": nodes}
+        if (framework := frameworks.framework_of(value)) is not None:
+            return {framework: self._tensor(value, path)}
         if hasattr(value, "__array__") or hasattr(value, "__array_interface__"):
             return {"x": self._tensor(value, path)}
         raise PickleRefused(
@@ -91,48 +106,58 @@ class _Flattening:
         return [self.node(key, path, depth_left), self.node(value, (*path, str(key)), depth_left - 1)]
 
     def _tensor(self, value: object, path: tuple[str, ...]) -> str:
-        """Return the name under which `value` is stored: one for each object."""
-        known = self._names.get(id(value))
+        """Return the name under which `value` is stored: one for each that has memory of its own."""
+        identity = frameworks.identity(value)
+        known = self._names.get(identity)
         if known is not None:
             return known
         wanted = name = _name(path)
         count = 1
-        while name in self.tensors:
+        while name in self.tensors or name == TREE_NAME:
             count += 1
             name = f"{wanted}#{count}"
         self.tensors[name] = as_array(value)
-        self._names[id(value)] = name
+        self._names[identity] = name
         return name
 
 
-def _restore(node: Any, tensors: Mapping[str, Any], depth_left: int) -> Any:
-    if depth_left == 0:
-        raise ValueError("it is nested too deep")
-    if isinstance(node, list):
-        return [_restore(each, tensors, depth_left - 1) for each in node]
-    if not isinstance(node, dict):
-        return node
-    if len(node) != 1:
-        raise ValueError("a node that is none")
-    ((tag, content),) = node.items()
-    if tag == "d":
-        pairs = [(_restore(k, tensors, 2), _restore(v, tensors, depth_left - 1)) for k, v in content]
-        return dict(pairs)
-    if tag == "t":
-        return tuple(_restore(each, tensors, depth_left - 1) for each in content)
-    return _LEAVES[tag](content, tensors)
+class _Restoring:
+    def __init__(self, tensors: Mapping[str, Any], as_numpy: bool) -> None:
+        self._tensors = tensors
+        self._as_numpy = as_numpy
+        self._made: dict[tuple[str, int], object] = {}  # by framework and the array's identity
+        self._leaves: dict[str, Callable[[Any], Any]] = {
+            "x": lambda name: tensors[name],
+            "s": lambda name: np.asarray(tensors[name])[()],
+            "f": lambda text: _NOT_FINITE[text],
+            "b": lambda text: base64.b64decode(text, validate=True),
+        } | {framework: partial(self._tensor, framework) for framework in frameworks.NAMES}
 
+    def node(self, node: Any, depth_left: int) -> Any:
+        if depth_left == 0:
+            raise ValueError("it is nested too deep")
+        if isinstance(node, list):
+            return [self.node(each, depth_left - 1) for each in node]
+        if not isinstance(node, dict):
+            return node
+        if len(node) != 1:
+            raise ValueError("a node that is none")
+        ((tag, content),) = node.items()
+        if tag in ("d", "o"):
+            pairs = [(self.node(k, 2), self.node(v, depth_left - 1)) for k, v in content]
+            return dict(pairs) if tag == "d" else OrderedDict(pairs)
+        if tag == "t":
+            return tuple(self.node(each, depth_left - 1) for each in content)
+        return self._leaves[tag](content)
 
-def _scalar(name: str, tensors: Mapping[str, Any]) -> Any:
-    return np.asarray(tensors[name])[()]
-
-
-_LEAVES: dict[str, Callable[[Any, Mapping[str, Any]], Any]] = {
-    "x": lambda name, tensors: tensors[name],
-    "s": _scalar,
-    "f": lambda text, _: _NOT_FINITE[text],
-    "b": lambda text, _: base64.b64decode(text, validate=True),
-}
+    def _tensor(self, framework: str, name: str) -> object:
+        array = self._tensors[name]
+        if self._as_numpy:
+            return array
+        key = (framework, id(array))
+        if key not in self._made:
+            self._made[key] = frameworks.convert(array, framework)
+        return self._made[key]
 
 
 def _name(path: tuple[str, ...]) -> str:
