@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
+from functools import partial
 
 import structlog
 import trio
@@ -34,6 +35,7 @@ from primedht.wire.frames import FrameReader
 log = structlog.get_logger(__name__)
 
 FindProviders = Callable[..., AsyncIterator[PeerInfo]]
+_Fill = Callable[[PeerId], AbstractAsyncContextManager[BitswapMessage]]
 
 
 class _Correspondent:
@@ -46,8 +48,7 @@ class _Correspondent:
     def __init__(self) -> None:
         self.wants: dict[bytes, Want] = {}
         self.asked: OrderedDict[bytes, None] = OrderedDict()
-        self.outbox: Outbox | None = None
-        self.answers: Outbox | None = None
+        self.outboxes: dict[_Fill, Outbox] = {}  # one for wants and one for answers, while they are in use
 
     def note_asked(self, multihash: bytes) -> None:
         self.asked[multihash] = None
@@ -291,26 +292,19 @@ class Bitswap:
         return self._correspondents.setdefault(peer, _Correspondent())
 
     def _wake_wants(self, peer: PeerId) -> None:
-        correspondent = self._correspondent(peer)
-        if correspondent.outbox is None:
-
-            def ended() -> None:
-                correspondent.outbox = None
-
-            correspondent.outbox = Outbox(self._streams, peer, lambda: self._wants_of(peer), ended)
-            self._nursery.start_soon(self._run, correspondent.outbox, peer)
-        correspondent.outbox.wake()
+        self._wake(peer, self._correspondent(peer).outboxes, self._wants_of)
 
     def _wake_answers(self, peer: PeerId) -> None:
-        correspondent = self._correspondent(peer)
-        if correspondent.answers is None:
+        self._wake(peer, self._correspondent(peer).outboxes, self._server.filled)
 
-            def ended() -> None:
-                correspondent.answers = None
-
-            correspondent.answers = Outbox(self._streams, peer, lambda: self._server.filled(peer), ended)
-            self._nursery.start_soon(self._run, correspondent.answers, peer)
-        correspondent.answers.wake()
+    def _wake(self, peer: PeerId, outboxes: dict[_Fill, Outbox], fill: _Fill) -> None:
+        outbox = outboxes.get(fill)
+        if outbox is None:
+            outbox = outboxes[fill] = Outbox(
+                self._streams, peer, partial(fill, peer), partial(outboxes.pop, fill)
+            )
+            self._nursery.start_soon(self._run, outbox, peer)
+        outbox.wake()
 
     async def _run(self, outbox: Outbox, peer: PeerId) -> None:
         try:

@@ -30,7 +30,7 @@ class Outbox:
         streams: Streams,
         peer: PeerId,
         fill: Callable[[], AbstractAsyncContextManager[BitswapMessage]],
-        ended: Callable[[], None],
+        ended: Callable[[], object],
     ) -> None:
         self._streams = streams
         self._peer = peer

@@ -4,13 +4,16 @@ Nodes that link to others come first, because they name the rest. Each peer has 
 as its measured rate needs to be kept busy (ml practice: bandwidth times round-trip time), so a peer of a
 tenth of the rate gets a tenth of the blocks. What a peer does not send in time is asked of another one
 too; at the end, when nothing else is left to ask, fast peers repeat what slow ones still owe.
+
+What was asked for and is not stored yet is lost if this process is killed. It stays a small share of what is
+stored, so a disk slower than the network slows the asking down.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from primedht import limits
@@ -18,7 +21,9 @@ from primedht.blocks.blockstore import PeerShare
 from primedht.cids import RAW, Cid
 from primedht.ids import PeerId
 
-_FIRST_BLOCK_BYTES = 256 << 10  # a guess at the size of blocks, until some have come
+_FIRST_BLOCK_BYTES = 1 << 20  # a guess at the size of blocks, until some have come
+_NODE_BYTES_MIN = 64 << 10  # a guess at the size of dag-pb nodes: small ones come first, leaves behind them
+_BLOCKS_AVERAGED = 4
 
 
 @dataclass(slots=True)
@@ -52,8 +57,9 @@ class FetchScheduler:
         self._pending: dict[bytes, Cid] = {}  # all that is needed, asked for or not
         self._peers: dict[PeerId, _Peer] = {}
         self._gone: dict[PeerId, PeerShare] = {}
-        self._sizes_sum = 0
-        self._sizes_count = 0
+        self._came_bytes = 0
+        self._leaf_bytes = self._node_bytes = float(_FIRST_BLOCK_BYTES)  # mean of the last that came
+        self._narrowing = 1.0  # how much of their windows peers may use, for all are lost by a kill
 
     # --- what is needed -----------------------------------------------------------------------------
 
@@ -121,8 +127,11 @@ class FetchScheduler:
             sender.share.blocks += 1
             sender.share.bytes += size_bytes
             sender.failures = 0
-        self._sizes_sum += size_bytes
-        self._sizes_count += 1
+        self._came_bytes += size_bytes
+        if cid.codec == RAW:
+            self._leaf_bytes += (size_bytes - self._leaf_bytes) / _BLOCKS_AVERAGED
+        else:
+            self._node_bytes += (size_bytes - self._node_bytes) / _BLOCKS_AVERAGED
         return [id for id, each in self._peers.items() if each.asked.pop(multihash, None) is not None]
 
     def on_dont_have(self, peer: PeerId, cid: Cid) -> None:
@@ -139,23 +148,21 @@ class FetchScheduler:
 
     # --- decisions ------------------------------------------------------------------------------------
 
-    def next_requests(self, now: float) -> dict[PeerId, list[Cid]]:
-        """Return what is to be asked of whom now."""
+    def next_requests(self, now: float, *, unstored_bytes: int) -> dict[PeerId, list[Cid]]:
+        """Return what is to be asked of whom now. unstored_bytes: of blocks that came."""
         requests: dict[PeerId, list[Cid]] = {}
         self._expire(now)
-        outstanding = sum(len(peer.asked) for peer in self._peers.values()) * self._block_bytes()
+        windows_bytes = sum(map(self._window_bytes, self._peers.values()))
+        self._narrowing = min(1.0, self._outstanding_bytes_max(unstored_bytes) / (windows_bytes or 1))
         by_speed = sorted(self._peers.items(), key=lambda item: -(item[1].share.rate or 0))
         for id, peer in by_speed:
-            left = (limits.FETCH_OUTSTANDING_BYTES_MAX - outstanding) // self._block_bytes()
-            room = min(self._room(peer), left)
-            for cid in self._take(peer, room):
-                self._ask(peer, cid, now)
+            for cid, ahead_bytes in self._take(peer):
+                self._ask(peer, cid, now, ahead_bytes)
                 requests.setdefault(id, []).append(cid)
-                outstanding += self._block_bytes()
         if not self._nodes and not self._leaves:
             for id, peer in by_speed:
-                for cid in self._overdue_elsewhere(id, peer, now):
-                    self._ask(peer, cid, now)
+                for cid, ahead_bytes in self._overdue_elsewhere(id, peer, now):
+                    self._ask(peer, cid, now, ahead_bytes)
                     requests.setdefault(id, []).append(cid)
         return requests
 
@@ -190,39 +197,56 @@ class FetchScheduler:
     def _queue(self, cid: Cid) -> deque[Cid]:
         return self._leaves if cid.codec == RAW else self._nodes
 
-    def _block_bytes(self) -> int:
-        if not self._sizes_count:
-            return _FIRST_BLOCK_BYTES
-        return max(1024, self._sizes_sum // self._sizes_count)
+    def _size_bytes(self, cid: Cid) -> float:
+        """Return what a block that has not come may take."""
+        return max(1024, self._leaf_bytes) if cid.codec == RAW else max(_NODE_BYTES_MIN, self._node_bytes)
+
+    def _asked_bytes(self, peer: _Peer) -> float:
+        return sum(self._size_bytes(request.cid) for request in peer.asked.values())
+
+    def _outstanding_bytes_max(self, unstored_bytes: int) -> float:
+        """Return how much all peers together may be asked for."""
+        share = (self._came_bytes - unstored_bytes) * limits.FETCH_UNSTORED_SHARE
+        most = min(max(share, limits.FETCH_UNSTORED_BYTES_MIN), limits.FETCH_UNSTORED_BYTES_MAX)
+        return max(0.0, most - unstored_bytes)
 
     def _window_bytes(self, peer: _Peer) -> float:
         if peer.share.rate is None:
             return limits.FETCH_WINDOW_BYTES_FIRST
         span_s = max(limits.FETCH_WINDOW_S, 2 * (peer.latency_s or 0))
-        return min(max(peer.share.rate * span_s, 2 * self._block_bytes()), limits.FETCH_WINDOW_BYTES_MAX)
+        return min(max(peer.share.rate * span_s, 2 * self._leaf_bytes), limits.FETCH_WINDOW_BYTES_MAX)
 
-    def _room(self, peer: _Peer) -> int:
-        """Return how many blocks more may be asked of `peer`."""
-        blocks = int(self._window_bytes(peer) // self._block_bytes())
-        return min(max(1, blocks), limits.BITSWAP_WANTS_PER_PEER_MAX) - len(peer.asked)
+    def _has_room(self, peer: _Peer, asked_bytes: float, cid: Cid) -> bool:
+        """Return whether `peer` may be asked for `cid` beside what it was asked for: for one block always."""
+        if len(peer.asked) >= limits.BITSWAP_WANTS_PER_PEER_MAX or not self._narrowing:
+            return False
+        return (
+            not peer.asked
+            or asked_bytes + self._size_bytes(cid) <= self._window_bytes(peer) * self._narrowing
+        )
 
-    def _take(self, peer: _Peer, room: int) -> Iterator[Cid]:
-        """Take up to `room` blocks off the queues that `peer` is not known to lack."""
+    def _take(self, peer: _Peer) -> Iterator[tuple[Cid, float]]:
+        """Take blocks off the queues that `peer` has room for and is not known to lack, to be asked for now.
+
+        Each comes with the bytes that `peer` owes with it.
+        """
+        asked_bytes = self._asked_bytes(peer)
         for queue in (self._nodes, self._leaves):
             passed_over: list[Cid] = []
-            while room > 0 and queue and len(passed_over) < limits.BITSWAP_WANTS_PER_PEER_MAX:
+            while queue and len(passed_over) < limits.BITSWAP_WANTS_PER_PEER_MAX:
+                if not self._has_room(peer, asked_bytes, queue[0]):
+                    break
                 cid = queue.popleft()
                 if cid.multihash not in self._pending or self._is_asked(cid.multihash):
                     continue  # it has come meanwhile, or has been asked for
                 if cid.multihash in peer.lacks or cid.multihash in peer.asked:
                     passed_over.append(cid)
                     continue
-                room -= 1
-                yield cid
+                asked_bytes += self._size_bytes(cid)
+                yield cid, asked_bytes
             queue.extendleft(reversed(passed_over))
 
-    def _ask(self, peer: _Peer, cid: Cid, now: float) -> None:
-        ahead_bytes = (len(peer.asked) + 1) * self._block_bytes()
+    def _ask(self, peer: _Peer, cid: Cid, now: float, ahead_bytes: float) -> None:
         if peer.share.rate:
             expected_s = ahead_bytes / peer.share.rate + (peer.latency_s or 0)
             patience_s = limits.FETCH_PATIENCE_FACTOR * expected_s
@@ -266,25 +290,28 @@ class FetchScheduler:
                 if not self._is_asked(request.cid.multihash):
                     self._queue(request.cid).appendleft(request.cid)
 
-    def _overdue_elsewhere(self, id: PeerId, peer: _Peer, now: float) -> Iterable[Cid]:
-        """Return what `peer` would send sooner than the one that was asked for it."""
-        rate, room = peer.share.rate, self._room(peer)
-        if not rate or room <= 0:
+    def _overdue_elsewhere(self, id: PeerId, peer: _Peer, now: float) -> list[tuple[Cid, float]]:
+        """Return what `peer` would send sooner than the one that was asked for it, as `_take` does."""
+        rate, asked_bytes = peer.share.rate, self._asked_bytes(peer)
+        if not rate:
             return []
-        ours_s = (len(peer.asked) + 1) * self._block_bytes() / rate + (peer.latency_s or 0)
-        found: list[Cid] = []
+        ours_s = (asked_bytes + self._leaf_bytes) / rate + (peer.latency_s or 0)
+        found: list[tuple[Cid, float]] = []
         for other_id, other in self._peers.items():
             if other_id == id:
                 continue
             other_rate = other.share.rate
-            owed_s = len(other.asked) * self._block_bytes() / other_rate if other_rate else math.inf
+            owed_s = self._asked_bytes(other) / other_rate if other_rate else math.inf
             if owed_s < 2 * ours_s:
                 continue
             for multihash, request in reversed(other.asked.items()):  # the last ones come last
                 askers = sum(multihash in each.asked for each in self._peers.values())
                 waited_s = now - request.asked_at
-                if askers == 1 and multihash not in peer.lacks and waited_s > ours_s and len(found) < room:
-                    found.append(request.cid)
+                if not self._has_room(peer, asked_bytes, request.cid):
+                    return found
+                if askers == 1 and multihash not in peer.lacks and waited_s > ours_s:
+                    asked_bytes += self._size_bytes(request.cid)
+                    found.append((request.cid, asked_bytes))
         return found
 
     def _measure(self, peer: _Peer, multihash: bytes, size_bytes: int, now: float) -> None:
@@ -294,7 +321,11 @@ class FetchScheduler:
             peer.latency_s = latency_s if peer.latency_s is None else min(peer.latency_s, latency_s)
         peer.interval_bytes += size_bytes
         elapsed_s = now - peer.interval_at
-        if elapsed_s >= limits.FETCH_RATE_INTERVAL_S or (not peer.asked and elapsed_s > 0):
+        # What little came before it had no more to send tells of the round trip, not of the rate.
+        has_ended = (
+            not peer.asked and elapsed_s > 0 and peer.interval_bytes >= limits.FETCH_WINDOW_BYTES_FIRST
+        )
+        if elapsed_s >= limits.FETCH_RATE_INTERVAL_S or has_ended:
             rate = peer.interval_bytes / elapsed_s
             before = peer.share.rate
             peer.share.rate = rate if before is None else (before + rate) / 2

@@ -51,6 +51,7 @@ class Session:
         self._cancel = cancel
         self._event = trio.Event()
         self._arrived: deque[Block] = deque()
+        self._unstored_bytes = 0
         self._unread: list[Cid] = [root]  # their links are not followed yet; the root itself at first
         self._seen: set[bytes] = set()
         self._blocks = self._bytes = self._searches = 0
@@ -82,6 +83,7 @@ class Session:
             for other in others:
                 self._cancel(other, block.cid)
             self._arrived.append(block)
+            self._unstored_bytes += len(block.data)
         self.wake()
 
     def on_presence(self, peer: PeerId, cid: Cid, *, has: bool) -> None:
@@ -128,7 +130,8 @@ class Session:
         self.wake()
 
     def _request(self) -> None:
-        for peer, cids in self.scheduler.next_requests(trio.current_time()).items():
+        requests = self.scheduler.next_requests(trio.current_time(), unstored_bytes=self._unstored_bytes)
+        for peer, cids in requests.items():
             self._ask(peer, cids)
 
     def _search_if_stuck(self) -> None:
@@ -150,6 +153,7 @@ class Session:
                 size += len(batch[-1].data)
             self._request()  # what has come makes room for more, which travels while this is written
             await self._store.put(batch, hold=self._hold)
+            self._unstored_bytes -= size
             self._blocks += len(batch)
             self._bytes += size
             self._searches = 0
