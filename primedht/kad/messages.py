@@ -14,6 +14,8 @@ from primedht.ids import PeerId
 
 
 class MessageType(IntEnum):
+    __hash__ = int.__hash__  # Enum's own is a Python call, at each look into a table of handlers
+
     PUT_VALUE = 0
     GET_VALUE = 1
     ADD_PROVIDER = 2
