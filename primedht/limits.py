@@ -144,9 +144,11 @@ QUERY_SEEDS_FACTOR = 3  # ours: go seeds with k; with more, many dead seeds at o
 QUERY_PEERS_MAX = 1000  # ours: peers held by one query; an honest one meets k times its hops, some 200
 
 REGION_CROWDED_SHARE = 0.4  # ours: of the span expected of the k closest; honest keys go below once in 1e5
-REGION_NETWORK_SIZE_MIN = 2.0  # ours: in buckets; a network of one region has no other
-REGION_LOOKUPS = 4  # ours: from the sides of a crowded key, each half as far from it as the one before
-REGION_PEERS_FACTOR = 2  # ours: peers asked besides, in buckets
+REGION_NETWORK_SIZE_MIN = 1.0  # ours: in buckets; in a smaller network everybody is found
+REGION_LOOKUPS = (
+    7  # ours: log2 of k = 20, and two for the spread; each half as far from the key as the one before
+)
+REGION_PEERS_PER_SIDE = 10  # ours: asked besides; of k = 20 in a region its widest side has half
 
 # --- routing table ----------------------------------------------------------------------------------
 PEERS_PER_IP_GROUP_MAX = 3  # go-libp2p-kad-dht, amino/defaults.go: in a table, or in one reply

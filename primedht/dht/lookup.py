@@ -69,15 +69,24 @@ class Lookups:
         )
         self.network_size = NetworkSize(bucket_size=config.k_bucket_size)
 
-    async def closest_peers(self, target: bytes, *, timeout_s: float) -> LookupResult:
-        """Find the k peers closest to `target`, a preimage."""
+    async def closest_peers(
+        self, target: bytes, *, timeout_s: float, tells_size: bool = True
+    ) -> LookupResult:
+        """Find the k peers closest to `target`, a preimage.
+
+        tells_size: whether the target is as good as random, so that the distances tell the network's size.
+        """
         result = await self.run(Message(MessageType.FIND_NODE, key=target), timeout_s=timeout_s)
-        if result.trace.stopped in ("converged", "exhausted"):
+        if tells_size and result.trace.stopped in ("converged", "exhausted"):
             point, table = key_of(target), self._peers.table
             sizes, cpl = table.sizes_by_cpl(), common_prefix_length(point, table.self_key)
             level = sizes[cpl] if cpl < len(sizes) else 0
             self.network_size.track(point, result.closest, trio.current_time(), bucket_level=level)
         return result
+
+    def assumed_network_size(self) -> float:
+        """Return how many other peers there seem to be, by lookups so far and by the routing table."""
+        return self.network_size.assume(trio.current_time(), self._peers.table.sizes_by_cpl())
 
     async def run(
         self,

@@ -12,6 +12,7 @@ InterPlanetary File System" (2024), 5: density, and region-based queries.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log2
 
 import trio
@@ -20,20 +21,45 @@ from primedht import limits
 from primedht.dht.lookup import Lookups, nearest_of
 from primedht.dht.ports import Rng
 from primedht.ids import PeerId
-from primedht.kad.key import KEY_BITS, Key, distance, key_of
+from primedht.kad.key import KEY_BITS, Key, common_prefix_length, distance, key_of
 from primedht.kad.refresh import NONCE_BYTES, TargetSearch
 
 
-def is_crowded(closest: Sequence[PeerId], target: Key, *, network_size: float, bucket_size: int) -> bool:
-    """Whether the k closest peers are far closer than an even spread over the keyspace explains.
+@dataclass(frozen=True, slots=True)
+class Crowd:
+    """Peers far closer to a key than an even spread over the keyspace explains.
+
+    cpl: the bits that all of them share with the key. region_cpl: those that k of the network should share.
+    """
+
+    cpl: int
+    region_cpl: int
+
+    @property
+    def sides(self) -> range:
+        """The lengths of the prefixes beside which the key must be looked up.
+
+        Closer peers than the farthest of the crowd have been found already, and hardly an honest key shares
+        more than `REGION_LOOKUPS` bits beyond the region's.
+        """
+        last = min(self.cpl, self.region_cpl + limits.REGION_LOOKUPS - 1, limits.REFRESH_CPL_MAX)
+        return range(min(self.region_cpl, last), last + 1)
+
+
+def crowd_of(
+    closest: Sequence[PeerId], target: Key, *, network_size: float, bucket_size: int
+) -> Crowd | None:
+    """Return what surrounds `target`, or None if the k `closest` are as far from it as they should be.
 
     Of n even keys the k-th closest is at k / n of the keyspace, for k = 20 within a quarter either way.
     """
     if len(closest) < bucket_size or network_size < limits.REGION_NETWORK_SIZE_MIN * bucket_size:
-        return False
+        return None
     farthest = max(distance(key_of(peer), target) for peer in closest[:bucket_size])
     expected = bucket_size / (network_size + 1)
-    return farthest / (1 << KEY_BITS) < limits.REGION_CROWDED_SHARE * expected
+    if farthest / (1 << KEY_BITS) >= limits.REGION_CROWDED_SHARE * expected:
+        return None
+    return Crowd(KEY_BITS - farthest.bit_length(), int(log2(network_size / bucket_size)))
 
 
 async def peers_around(
@@ -45,11 +71,15 @@ async def peers_around(
     bucket_size: int,
     timeout_s: float,
 ) -> list[PeerId]:
-    """Return other peers of the region around a crowded `target`, closest first; none if it is not."""
-    size = lookups.network_size.estimate(trio.current_time())
-    if size is None or not is_crowded(closest, target, network_size=size, bucket_size=bucket_size):
+    """Return other peers of the region around a crowded `target`, closest first; none if it is not.
+
+    At most `REGION_PEERS_PER_SIDE` of each side, and no more of the crowd, of which k are in `closest`: those
+    that were ground for this key, or for another one nearby, may be hundreds.
+    """
+    size = lookups.assumed_network_size()
+    crowd = crowd_of(closest, target, network_size=size, bucket_size=bucket_size)
+    if crowd is None:
         return []
-    region_cpl = max(0, min(int(log2(size / bucket_size)), limits.REFRESH_CPL_MAX - limits.REGION_LOOKUPS))
     found: dict[PeerId, None] = {}
 
     async def look_up(cpl: int) -> None:
@@ -57,12 +87,17 @@ async def peers_around(
         search = TargetSearch(target, cpl, nonce)
         while (beside := search.advance()) is None:
             await trio.lowlevel.checkpoint()
-        result = await lookups.closest_peers(bytes(beside), timeout_s=timeout_s)
+        result = await lookups.closest_peers(bytes(beside), timeout_s=timeout_s, tells_size=False)
         found.update(dict.fromkeys(result.closest))
 
     async with trio.open_nursery() as nursery:
-        for cpl in range(region_cpl, region_cpl + limits.REGION_LOOKUPS):
+        for cpl in crowd.sides:
             nursery.start_soon(look_up, cpl)
-    known = set(closest)
-    others = [peer for peer in found if peer not in known]
-    return nearest_of(others, target, limits.REGION_PEERS_FACTOR * bucket_size)
+    known, sides = set(closest), dict.fromkeys(crowd.sides, 0)
+    around = []
+    for peer in nearest_of(found, target, len(found)):
+        side = common_prefix_length(key_of(peer), target)
+        if peer not in known and sides.get(side, limits.REGION_PEERS_PER_SIDE) < limits.REGION_PEERS_PER_SIDE:
+            sides[side] += 1
+            around.append(peer)
+    return around

@@ -189,10 +189,10 @@ class Values:
             patience_s=self._peers.slow_after_s,
             timeout_s=max(1.0, timeout_s - (trio.current_time() - began)),
         )
-        if around:  # those that crowd about the key may keep nothing, and not all of them are known
+        if around:  # those that crowd about the key may keep nothing, nor may others among these
             beside = await place(
                 around,
-                copies=self._config.k_bucket_size,
+                copies=len(around),
                 send=send,
                 patience_s=self._peers.slow_after_s,
                 timeout_s=max(1.0, timeout_s - (trio.current_time() - began)),

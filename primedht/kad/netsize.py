@@ -1,17 +1,18 @@
 """An estimate of the network's size from the distances of the closest peers that lookups find.
 
 With `n` peers spread evenly over the keyspace, the `i`-th closest to a random key is expected at
-`i / (n + 1)` of it. A line through the origin, fitted to the mean distances, has that slope.
+`i / (n + 1)` of it. A line through the origin, fitted to the distances, has that slope. Of the sizes that
+single lookups tell the median counts: keys ground to crowd about a few targets must not make it larger.
 
-Source: go-libp2p-kad-dht, netsize/netsize.go; the fit here is plain least squares.
+Source: go-libp2p-kad-dht, netsize/netsize.go, which fits one line to the mean distances of all.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import accumulate
 
 from primedht import limits
 from primedht.ids import PeerId
@@ -22,7 +23,8 @@ from primedht.kad.key import KEY_BITS, Key, distance, key_of
 class _Sample:
     at: float
     weight: float
-    distances: tuple[float, ...]  # as shares of the keyspace, closest first
+    size: float  # that this lookup alone tells
+    found: int
 
 
 class NetworkSize:
@@ -50,27 +52,65 @@ class NetworkSize:
             neighbourhood all see the same few peers: each member missing from a full bucket halves
             the sample's weight.
         """
-        distances = tuple(
-            distance(self._key_of(peer), target) / self._keyspace
-            for peer in closest_peers[: self._bucket_size]
-        )
-        if distances and distances[0]:
+        size = self._size_by(target, closest_peers)
+        if size is not None:
             weight = 2.0 ** min(0, bucket_level - self._bucket_size)
-            self._samples.append(_Sample(now, weight, distances))
+            found = min(len(closest_peers), self._bucket_size)
+            self._samples.append(_Sample(now, weight, size, found))
 
     def estimate(self, now: float) -> float | None:
         """Return the estimated number of peers besides us, or None with fewer than five samples."""
+        self._forget_old(now)
+        if len(self._samples) < limits.NETSIZE_SAMPLES_MIN:
+            return None
+        size = _median([(sample.size, sample.weight) for sample in self._samples])
+        return max(size, float(max(sample.found for sample in self._samples)))
+
+    def assume(self, now: float, sizes_by_cpl: Sequence[int]) -> float:
+        """Return the best guess of any node, however few its lookups were: its table counts as one.
+
+        sizes_by_cpl: the routing table's members of each common prefix length with us.
+        """
+        self._forget_old(now)
+        sizes = [(sample.size, sample.weight) for sample in self._samples]
+        sizes.append((size_by_table(sizes_by_cpl, bucket_size=self._bucket_size), 1.0))
+        return _median(sizes)
+
+    def _size_by(self, target: Key, closest_peers: Sequence[PeerId]) -> float | None:
+        """Return the slope of one lookup's line, less ourselves; None if it found nobody or its target."""
+        away = [distance(self._key_of(peer), target) for peer in closest_peers[: self._bucket_size]]
+        if not away or not away[0]:
+            return None
+        xx = sum(i * i for i in range(1, len(away) + 1))
+        xy = sum(i * d for i, d in enumerate(away, start=1)) / self._keyspace
+        return xx / xy - 1
+
+    def _forget_old(self, now: float) -> None:
         oldest = now - limits.NETSIZE_SAMPLE_AGE_S_MAX
         while self._samples and self._samples[0].at < oldest:
             self._samples.popleft()
-        if len(self._samples) < limits.NETSIZE_SAMPLES_MIN:
-            return None
-        weights = [sample.weight for sample in self._samples]
-        xx = xy = 0.0
-        columns = zip_longest(*(sample.distances for sample in self._samples))
-        for i, column in enumerate(columns, start=1):
-            seen = [(w, d) for w, d in zip(weights, column, strict=True) if d is not None]
-            mean = sum(w * d for w, d in seen) / sum(w for w, _ in seen)
-            xx += i * i
-            xy += i * mean
-        return max(xx / xy - 1, float(max(len(sample.distances) for sample in self._samples)))
+
+
+def size_by_table(sizes_by_cpl: Sequence[int], *, bucket_size: int) -> float:
+    """Return the number of peers that a routing table's deeper buckets tell, which know everybody.
+
+    Each should have half as many as the one before: what it has more than that one are keys that crowd.
+    """
+    counts = list(accumulate(sizes_by_cpl, min))
+    deeper = 0
+    for cpl in range(len(counts) - 1, -1, -1):
+        deeper += counts[cpl]
+        if deeper >= bucket_size / 2:
+            return float(deeper << cpl)
+    return float(deeper)
+
+
+def _median(weighted: Iterable[tuple[float, float]]) -> float:
+    """Return the number that half of the weight lies below."""
+    ranked = sorted(weighted)
+    left = sum(weight for _, weight in ranked) / 2
+    for number, weight in ranked:
+        left -= weight
+        if left <= 0:
+            return number
+    raise ValueError("nothing has no median")

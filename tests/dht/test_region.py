@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from primedht.dht.config import DhtConfig
-from primedht.dht.region import is_crowded
+from primedht.dht.region import Crowd, crowd_of
 from primedht.ids import PeerId
 from primedht.kad.key import key_of
 from primedht.sim.adversaries import Plan, add_sybils, grind
@@ -29,7 +29,8 @@ def test_honest_keys_are_never_crowded():
         peers = random_peers(rng, 400)
         for number in range(50):
             target = key_of(b"%d" % number)
-            assert not is_crowded(closest(peers, target, 20), target, network_size=400, bucket_size=20)
+            found = closest(peers, target, 20)
+            assert crowd_of(found, target, network_size=400, bucket_size=20) is None
 
 
 def test_ground_keys_are_crowded():
@@ -37,16 +38,29 @@ def test_ground_keys_are_crowded():
     target = key_of(b"target")
     sybils = [grind(rng, target, 9).peer for _ in range(20)]
     found = closest([*random_peers(rng, 400), *sybils], target, 20)
-    assert is_crowded(found, target, network_size=400, bucket_size=20)
-    assert not is_crowded(found[:19], target, network_size=400, bucket_size=20), "not a whole lookup"
-    assert not is_crowded(found, target, network_size=30, bucket_size=20), "all nodes are one region"
+    crowd = crowd_of(found, target, network_size=400, bucket_size=20)
+    assert crowd is not None
+    assert crowd.cpl >= 9
+    assert crowd.region_cpl == 4
+    assert crowd.sides == range(4, crowd.cpl + 1)
+    assert crowd_of(found[:19], target, network_size=400, bucket_size=20) is None, "not a whole lookup"
+    assert crowd_of(found, target, network_size=15, bucket_size=20) is None, "everybody is found anyway"
 
 
+def test_a_very_deep_crowd_is_looked_up_from_few_sides():
+    """Hardly an honest key is beyond them, and each costs a lookup."""
+    assert Crowd(cpl=200, region_cpl=4).sides == range(4, 11)
+    assert Crowd(cpl=200, region_cpl=14).sides == range(14, 16), "REFRESH_CPL_MAX"
+    assert Crowd(cpl=200, region_cpl=30).sides == range(15, 16)
+
+
+@pytest.mark.parametrize("lookups", [0, 8])
 @pytest.mark.parametrize("written", ["before", "after"])
-async def test_a_surrounded_value_is_found(autojump_clock, written):
+async def test_a_surrounded_value_is_found(autojump_clock, written, lookups):
+    """By nodes that have looked nothing up before, too: their tables tell how dense the network is."""
     async with SimWorld(seed=1, nodes=60, config=CONFIG, start="prefilled") as world:
         writer, reader = world.nodes[0], world.nodes[1]
-        for number in range(8):
+        for number in range(lookups):
             for node in (writer, reader):
                 await node.dht.closest_peers(b"warm up %d" % number)
         if written == "before":
@@ -56,3 +70,14 @@ async def test_a_surrounded_value_is_found(autojump_clock, written):
         if written == "after":
             await writer.dht.put_value(b"key", b"value", keep=False)
         assert (await reader.dht.get_value(b"key")).value == b"value"
+
+
+async def test_a_crowd_that_is_larger_than_a_lookup_takes_no_copy_s_place(autojump_clock):
+    """Of forty ground keys k are found; the others must not be what is asked and written around them."""
+    async with SimWorld(seed=3, nodes=60, config=CONFIG, start="prefilled") as world:
+        for sybil in await add_sybils(world, b"key", 5 * K, plan=Plan.WITHHOLD, seed=1):
+            await world.meet(sybil, world.closest(b"key", 5))
+        result = await world.nodes[0].dht.put_value(b"key", b"value", keep=False)
+        honest = {node.peer for node in world.nodes}
+        assert len(honest.intersection(result.holders)) >= CONFIG.replication_factor
+        assert (await world.nodes[1].dht.get_value(b"key")).value == b"value"

@@ -8,8 +8,8 @@ import pytest
 from tiny_keyspace import peer, tiny_key_of
 
 from primedht.ids import PeerId
-from primedht.kad.key import Key, key_of
-from primedht.kad.netsize import NetworkSize
+from primedht.kad.key import Key, common_prefix_length, key_of
+from primedht.kad.netsize import NetworkSize, size_by_table
 
 K = 20
 
@@ -58,3 +58,40 @@ def test_a_sample_of_our_sparse_neighbourhood_weighs_little() -> None:
         netsize.track(Key(0), [peer(1), peer(2)], float(i), bucket_level=-18)
     assert even == pytest.approx(7)
     assert netsize.estimate(5.0) == pytest.approx(7, rel=0.01)
+
+
+def test_keys_that_crowd_about_a_few_targets_do_not_enlarge_the_network() -> None:
+    netsize = NetworkSize(bucket_size=2, key_of=tiny_key_of, bits=8)
+    for i in range(5):
+        netsize.track(Key(0), [peer(32), peer(64)], float(i), bucket_level=2)
+    for _ in range(4):
+        netsize.track(Key(0), [peer(1), peer(2)], 5.0, bucket_level=2)
+    assert netsize.estimate(5.0) == pytest.approx(7)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ([], 0),
+        ([3, 1], 4),
+        ([20, 20, 12, 7, 2, 1], 10 << 3),
+        ([20, 20, 12, 7, 20, 1], 15 << 3),  # 20 keys crowd where 3 were to be expected
+        ([20, 13, 2, 0, 0, 20], 15 << 1),
+        ([19, 20, 18, 20, 11, 4], 15 << 4),  # buckets are hardly ever full everywhere
+    ],
+)
+def test_a_table_tells_the_size_too(sizes: list[int], told: float) -> None:
+    assert size_by_table(sizes, bucket_size=K) == told
+
+
+@pytest.mark.parametrize("size", [30, 200, 3000])
+def test_a_node_without_lookups_assumes_what_its_table_tells(size: int) -> None:
+    rng = Random(size)
+    assumed = []
+    for _ in range(40):
+        own = key_of(rng.randbytes(32))
+        depths = [common_prefix_length(key_of(rng.randbytes(32)), own) for _ in range(size)]
+        sizes = [min(K, depths.count(cpl)) for cpl in range(max(depths) + 1)]
+        assumed.append(NetworkSize(bucket_size=K).assume(0.0, sizes))
+    assert sum(assumed) / len(assumed) == pytest.approx(size, rel=0.2)
+    assert all(size / 2.5 < one < size * 2.5 for one in assumed)

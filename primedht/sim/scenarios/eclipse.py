@@ -13,10 +13,13 @@ from primedht.sim.adversaries import Plan, add_sybils
 from primedht.sim.audit import check_at_rest
 from primedht.sim.author import Author
 from primedht.sim.measures import mean
+from primedht.sim.node import SimNode
+from primedht.sim.peer import SimPeer
 from primedht.sim.run import Run, Scenario
 from primedht.sim.workload import Workload
 
 _AT_ONCE = 10
+_MET_BY_EACH = 5  # of the closest honest nodes, which then tell of it
 _TTL_S = 7 * 24 * 3600.0
 
 
@@ -52,8 +55,12 @@ async def run(run: Run) -> None:
             sybils = await add_sybils(
                 world, key, int(run["sybils"]), plan=Plan.WITHHOLD, seed=run.seed * 1000 + number
             )
-            for sybil in sybils:
-                await world.meet(sybil, world.closest(key, 5))
+            near = world.closest(key, _MET_BY_EACH)
+
+            async def meet(at: int, sybils: list[SimPeer] = sybils, near: list[SimNode] = near) -> None:
+                await world.meet(sybils[at], near)
+
+            await run.each(len(sybils), meet, at_once=_AT_ONCE)
         await trio.sleep(max(0.0, began + run.duration_s - trio.current_time()))
         run.phase = "puts"
         for number in range(targets, 2 * targets):
