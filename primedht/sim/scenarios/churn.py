@@ -49,7 +49,7 @@ async def run(run: Run) -> None:
         )
         audit = RepairAudit(world, work, every_s=min(60.0, run.duration_s / 4))
         began = trio.current_time()
-        reads = max(int(run["reads"]), run.nodes)
+        reads = int(run["reads"])
         found = 0
 
         async def read(number: int) -> None:
