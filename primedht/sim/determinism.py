@@ -1,4 +1,4 @@
-"""Same seed, same run: the only module that touches trio's private scheduling switches.
+"""Same seed, same run: what must be set in trio's private scheduling switches for that.
 
 trio reverses half of its batches at random. With its private flag set, each batch is sorted by
 task age and shuffled by a generator that can be seeded, so virtual time (`MockClock`) plus one
@@ -25,9 +25,9 @@ import trio
 import trio._core._run as run
 from trio.testing import MockClock
 
-TICKS_PER_S = 1000
-"""Delays are whole ticks, so that wake-ups of one instant share one jump of the clock."""
+from primedht.sim.timeline import TICKS_PER_S
 
+_EVENT = struct.Struct("<qBIIbI")
 _NOBODY = 0xFFFFFFFF
 _FOREVER_S = 1e9
 _GC_ALLOCATIONS = 200_000
@@ -93,11 +93,6 @@ def require_virtual_time() -> None:
         raise RuntimeError("a simulation needs trio's MockClock with autojump (use simulate())")
 
 
-async def sleep_ticks(delay_s: float) -> None:
-    """Sleep until the tick nearest to `delay_s` from now. Always a checkpoint."""
-    await trio.sleep_until(round((trio.current_time() + delay_s) * TICKS_PER_S) / TICKS_PER_S)
-
-
 class EventKind(IntEnum):
     """What an event of the simulated network was."""
 
@@ -131,7 +126,7 @@ class EventDigest:
 
     def __init__(self, *, keep: int = 200) -> None:
         self._hash = hashlib.blake2b(digest_size=16)
-        self._last: deque[Event] = deque(maxlen=keep)
+        self._last: deque[tuple[float, EventKind, int, int, int, int]] = deque(maxlen=keep)
         self.events_count = 0
 
     def add(
@@ -146,9 +141,9 @@ class EventDigest:
         """Note an event that happens now."""
         now_s = trio.current_time()
         self._hash.update(
-            struct.pack("<qBIIbI", round(now_s * TICKS_PER_S), kind, source, target, message_type, size_bytes)
+            _EVENT.pack(round(now_s * TICKS_PER_S), kind, source, target, message_type, size_bytes)
         )
-        self._last.append(Event(now_s, kind, source, target, message_type, size_bytes))
+        self._last.append((now_s, kind, source, target, message_type, size_bytes))
         self.events_count += 1
 
     def hexdigest(self) -> str:
@@ -157,4 +152,4 @@ class EventDigest:
 
     def last(self) -> tuple[Event, ...]:
         """Return the most recent events, oldest first."""
-        return tuple(self._last)
+        return tuple(map(Event._make, self._last))

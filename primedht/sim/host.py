@@ -5,20 +5,21 @@ A host lives once. After a crash its object stays dead, and a restart makes a ne
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import trio
 
 from primedht.clock import WallClock
-from primedht.dht.ports import PeerListener, Ports, RequestHandler, Rng
+from primedht.dht.ports import PeerListener, Ports, Requester, RequestHandler, Rng
 from primedht.errors import PeerTimeout, PeerUnreachable, ProtocolViolation, RemoteError
 from primedht.ids import PeerId
 from primedht.kad.messages import Message
 from primedht.sim.addresses import AddrFilter, SimAddressBook
-from primedht.sim.determinism import EventKind, sleep_ticks
+from primedht.sim.determinism import EventKind
+from primedht.sim.timeline import tick_after
 from primedht.wire import addrs as multiaddrs
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ class SimHost:
         self._connections: dict[PeerId, Connection] = {}  # the longest unused first
         self._protocols: dict[PeerId, frozenset[str]] = {}
         self._dials: dict[PeerId, _Dial] = {}
-        self._handling: dict[trio.CancelScope, None] = {}
+        self._life = trio.CancelScope()
+        self._handlers: trio.Nursery | None = None
+        self._requester: Requester | None = None
         self._connections_max = connections_max
 
     def __repr__(self) -> str:
@@ -100,21 +103,7 @@ class SimHost:
         self, peer: PeerId, message: Message, deadline: float, *, wants_reply: bool
     ) -> Message | None:
         connection = await self._connection_to(peer, (), deadline)
-        network = self._network
-        delivery = network.send(connection, self, message, wants_reply=wants_reply)
-        with trio.move_on_at(deadline) as limit:
-            try:
-                await delivery.settled.wait()
-                if wants_reply:
-                    await network.return_trip(delivery)
-            finally:
-                connection.pending.pop(delivery, None)
-        if limit.cancelled_caught:
-            network.note(EventKind.TIMED_OUT, self, connection.other(self), message)
-            raise PeerTimeout(f"{peer} did not answer {message.type.name}")
-        if delivery.failure is not None:
-            raise delivery.failure
-        return delivery.reply and network.receive_reply(delivery)
+        return await self._network.exchange(connection, self, message, deadline, wants_reply=wants_reply)
 
     # --- Connections --------------------------------------------------------------------------------
 
@@ -174,9 +163,7 @@ class SimHost:
         started = trio.current_time()
         if self._network.loses(self, target) or self._network.loses(target, self):
             await self._silence(peer, deadline)
-        with trio.move_on_at(deadline) as limit:
-            await sleep_ticks(self._network.round_trip_s(self, target))
-        if limit.cancelled_caught:
+        if not await self._sleep(self._network.round_trip_s(self, target), deadline):
             raise PeerTimeout(f"{peer} did not answer a ping")
         if not connection.alive:
             raise PeerUnreachable(f"{peer} closed the connection")
@@ -194,6 +181,7 @@ class SimHost:
     def set_addrs(self, addrs: Sequence[bytes]) -> None:
         """Move to other addresses: connected peers are pushed the change, our listeners are told."""
         self.address_book.set_own(addrs)
+        self._requester = None
         self._network.set_addrs(self, addrs)
         self._network.push_identify(self)
         for listener in self._listeners:
@@ -211,8 +199,7 @@ class SimHost:
             return
         self.alive, self.silent = False, silent
         self._network.digest.add(EventKind.CRASHED, self.index)
-        for scope in tuple(self._handling):
-            scope.cancel()
+        self._life.cancel()
         if silent:
             self._network.watch_silence()
         else:
@@ -223,6 +210,7 @@ class SimHost:
         if self.alive:
             self.alive = False
             self._network.digest.add(EventKind.STOPPED, self.index)
+            self._life.cancel()
             self.reset_connections()
 
     def reset_connections(self) -> None:
@@ -243,15 +231,23 @@ class SimHost:
             raise ProtocolViolation(f"{protocol} is not served")
         return self._handler
 
-    @contextmanager
-    def handling(self) -> Iterator[trio.CancelScope]:
-        """Run a handler in a scope that dies with this host."""
-        with trio.CancelScope() as scope:
-            self._handling[scope] = None
-            try:
-                yield scope
-            finally:
-                del self._handling[scope]
+    async def serve(self) -> None:
+        """Run handlers for as long as this host lives."""
+        with self._life:
+            async with trio.open_nursery() as nursery:
+                self._handlers = nursery
+                await trio.sleep_forever()
+
+    def start_soon(self, context: Context, handle: Callable[..., Awaitable[None]], *args: object) -> None:
+        """Start a task in `context` that dies with this host."""
+        assert self._handlers is not None
+        context.run(self._handlers.start_soon, handle, *args)
+
+    def as_requester(self) -> Requester:
+        """Return how others see us when we ask them something."""
+        if self._requester is None:
+            self._requester = Requester(self._peer, self.ip, self.reply_bytes_max)
+        return self._requester
 
     def connections(self) -> tuple[Connection, ...]:
         return tuple(self._connections.values())
@@ -328,9 +324,8 @@ class SimHost:
         if target is None and silent:
             await self._silence(peer, deadline)
         round_trip_s = network.round_trip_s(self, target or self)
-        with trio.move_on_at(deadline) as limit:
-            await sleep_ticks(round_trip_s * (network.links.handshake_round_trips if target else 1))
-        if limit.cancelled_caught:
+        took_s = round_trip_s * (network.links.handshake_round_trips if target else 1)
+        if not await self._sleep(took_s, deadline):
             raise PeerTimeout(f"{peer} did not accept a connection")
         if target is None or not (target.alive and self.alive):
             raise PeerUnreachable(f"no address of {peer} answers")
@@ -340,8 +335,14 @@ class SimHost:
 
     async def _silence(self, peer: PeerId, deadline: float) -> None:
         """Wait for what will never come. Always raises `PeerTimeout`."""
-        await trio.sleep_until(deadline)
+        await self._network.timeline.sleep_until(deadline)
         raise PeerTimeout(f"{peer} is silent")
+
+    async def _sleep(self, delay_s: float, deadline: float) -> bool:
+        """Sleep until the tick after `delay_s`, or until `deadline`; return False if that came first."""
+        when_s = tick_after(delay_s)
+        await self._network.timeline.sleep_until(min(when_s, deadline))
+        return when_s < deadline
 
     def _trim(self, *, keep: Connection) -> None:
         """Close the longest unused connection that is not protected."""

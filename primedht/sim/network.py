@@ -1,8 +1,9 @@
 """A network in one process: hosts, the connections between them, and messages on their way.
 
-No sockets, no threads, no real time. A message is one short task: it sleeps the link's delay, then
-runs the handler of whatever lives at the other end by then, as it would if its sender had gone away
-meanwhile. The requester waits in its own task, so cancelling it abandons the answer and nothing else.
+No sockets, no threads, no real time. A message is a plan to arrive after the link's delay; it then
+starts a task with the handler of whatever lives at the other end by then, as it would if its sender
+had gone away meanwhile. The requester waits in its own task, so cancelling it abandons the answer and
+nothing else.
 Every delay and every loss is drawn from the seed, in whole ticks, and every event goes into the
 digest.
 
@@ -17,21 +18,22 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 
 import trio
 
 from primedht import limits
-from primedht.dht.ports import Requester
-from primedht.errors import PeerUnreachable, PrimeDhtError, ProtocolViolation, RemoteError
+from primedht.errors import PeerTimeout, PeerUnreachable, PrimeDhtError, ProtocolViolation, RemoteError
 from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.kad.messages import Message, MessageType
 from primedht.sim.addresses import AddrFilter
-from primedht.sim.determinism import EventDigest, EventKind, require_virtual_time, sleep_ticks
+from primedht.sim.determinism import EventDigest, EventKind, require_virtual_time
 from primedht.sim.faults import LinkFaults, Links
 from primedht.sim.host import SimHost
 from primedht.sim.measures import TALLY
+from primedht.sim.timeline import Timeline, tick_after
 from primedht.tasks import open_background_nursery
 from primedht.wire import addrs as multiaddrs
 
@@ -68,22 +70,38 @@ class Connection:
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One message on its way to a handler. `settled` fires when there is a reply or a failure."""
+    """One message under way, and what its requester, `task`, waits for; None if nobody waits any more.
+
+    settled: there is a reply or a failure; whatever comes second has no effect.
+    """
 
     connection: Connection
     source: SimHost
     message: Message
     wants_reply: bool
-    settled: trio.Event = field(default_factory=trio.Event)
+    task: trio.lowlevel.Task | None
+    context: Context = field(default_factory=copy_context)
+    settled: bool = False
+    timed_out: bool = False
     reply: Message | None = None
     reply_bytes: int = 0
     failure: RemoteError | None = None
 
-    def settle(self, *, reply: Message | None = None, failure: RemoteError | None = None) -> None:
-        """Let the requester go on; whatever comes second has no effect."""
-        if not self.settled.is_set():
-            self.reply, self.failure = reply, failure
-            self.settled.set()
+    def wake(self) -> None:
+        """Let the requester go on."""
+        if self.task is not None:
+            trio.lowlevel.reschedule(self.task)
+            self.task = None
+
+    def time_out(self) -> None:
+        """Let the requester go on with nothing."""
+        self.timed_out = True
+        self.wake()
+
+    def abandon(self, raise_cancel: object) -> trio.lowlevel.Abort:
+        """The requester has been cancelled."""
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class SimNetwork:
@@ -92,6 +110,7 @@ class SimNetwork:
     def __init__(self, nursery: trio.Nursery, links: Links, *, seed: int) -> None:
         self.links = links
         self.faults = LinkFaults(on_blocked=self.watch_silence)
+        self.timeline = Timeline()
         self.digest = EventDigest()
         self.traffic = Traffic()
         self.traffic_of: dict[PeerId, Traffic] = {}
@@ -140,6 +159,7 @@ class SimNetwork:
             reply_bytes_max=reply_bytes_max,
             connections_max=connections_max,
         )
+        self._nursery.start_soon(host.serve)
         self.hosts[peer] = host
         self.set_addrs(host, addrs)
         self.digest.add(EventKind.STARTED, index)
@@ -209,7 +229,7 @@ class SimNetwork:
         dialer, listener = connection.dialer, connection.listener
         self.digest.add(EventKind.DISCONNECTED, dialer.index, listener.index)
         for delivery in tuple(connection.pending):
-            delivery.settle(failure=PeerUnreachable("the connection was lost"))
+            self._settle(delivery, failure=PeerUnreachable("the connection was lost"))
         connection.pending.clear()
         for host in (dialer, listener):
             host.forget_connection(connection)
@@ -227,7 +247,7 @@ class SimNetwork:
 
     async def _identify(self, connection: Connection) -> None:
         dialer, listener = connection.dialer, connection.listener
-        await sleep_ticks(self.round_trip_s(dialer, listener))
+        await self.timeline.sleep_ticks(self.round_trip_s(dialer, listener))
         if not connection.alive or self.blocked(dialer, listener):
             return
         for host in (dialer, listener):
@@ -237,7 +257,7 @@ class SimNetwork:
         target = connection.other(host)
         if self.loses(host, target):
             return
-        await sleep_ticks(self.delay_s(host, target))
+        await self.timeline.sleep_ticks(self.delay_s(host, target))
         if connection.alive:
             self._tell_identity(host, target, connection)
 
@@ -265,25 +285,86 @@ class SimNetwork:
 
     # --- messages -----------------------------------------------------------------------------------
 
-    def send(
-        self, connection: Connection, source: SimHost, message: Message, *, wants_reply: bool
-    ) -> Delivery:
-        """Put `message` on its way. The delivery of one that gets lost settles only with its connection."""
+    async def exchange(
+        self, connection: Connection, source: SimHost, message: Message, deadline: float, *, wants_reply: bool
+    ) -> Message | None:
+        """Send `message` and wait for its reply, or without `wants_reply` until it has arrived.
+
+        Raises `PeerTimeout` at `deadline`, `PeerUnreachable` if the connection is lost meanwhile, and
+        `ProtocolViolation` for a reset.
+        """
         target = connection.other(source)
-        delivery = Delivery(connection, source, message, wants_reply)
+        delivery = Delivery(connection, source, message, wants_reply, trio.lowlevel.current_task())
         connection.pending[delivery] = None
+        self._send(delivery, target)
+        limit = self.timeline.plan(deadline, delivery.time_out)
+        try:
+            await trio.lowlevel.wait_task_rescheduled(delivery.abandon)
+        finally:
+            limit.cancel()
+            connection.pending.pop(delivery, None)
+        if delivery.timed_out:
+            self.note(EventKind.TIMED_OUT, source, target, message)
+            raise PeerTimeout(f"{target.peer_id} did not answer {message.type.name}")
+        if delivery.failure is not None:
+            raise delivery.failure
+        return None if delivery.reply is None else self._receive_reply(delivery, delivery.reply)
+
+    def note(
+        self, kind: EventKind, source: SimHost, target: SimHost, message: Message, size_bytes: int = 0
+    ) -> None:
+        """Add an event about `message` to the digest."""
+        self.digest.add(kind, source.index, target.index, message_type=message.type, size_bytes=size_bytes)
+
+    def _send(self, delivery: Delivery, target: SimHost) -> None:
+        """Put a message on its way. The delivery of one that gets lost settles only with its connection."""
+        source, message = delivery.source, delivery.message
         size_bytes = len(codec.encode(message))
         self._count_sent(source, message, size_bytes)
         self.note(EventKind.SENT, source, target, message, size_bytes)
         if self.loses(source, target):
             self.note(EventKind.LOST, source, target, message)
         else:
-            delay_s = self.delay_s(source, target, size_bytes)
-            self._nursery.start_soon(self._deliver, delivery, target, size_bytes, delay_s)
-        return delivery
+            arrives_s = tick_after(self.delay_s(source, target, size_bytes))
+            self.timeline.plan(arrives_s, self._arrive, delivery, target, size_bytes)
 
-    async def return_trip(self, delivery: Delivery) -> None:
-        """Sleep while a reply or a reset travels back; for ever if it gets lost."""
+    def _arrive(self, delivery: Delivery, target: SimHost, size_bytes: int) -> None:
+        if not delivery.connection.alive or not target.alive:
+            return
+        source, message = delivery.source, delivery.message
+        self._count_received(target, message, size_bytes)
+        self.note(EventKind.DELIVERED, source, target, message, size_bytes)
+        if not delivery.wants_reply:
+            self._settle(delivery)
+        target.start_soon(delivery.context, self._handle, delivery, target)
+
+    async def _handle(self, delivery: Delivery, target: SimHost) -> None:
+        source = delivery.source
+        try:
+            handler = target.handler_for(source.protocol)
+            message = self._through_codec(delivery.message)
+            reply = await handler(source.as_requester(), message)
+        except PrimeDhtError as error:
+            self.note(EventKind.RESET, target, source, delivery.message)
+            self._settle(delivery, failure=ProtocolViolation(f"the peer reset the stream ({error.code})"))
+        else:
+            if reply is not None:
+                self._settle(delivery, reply=reply)
+
+    def _settle(
+        self, delivery: Delivery, *, reply: Message | None = None, failure: RemoteError | None = None
+    ) -> None:
+        """Let the requester know, when word has travelled back to it."""
+        if delivery.settled or delivery.task is None:
+            return
+        delivery.settled, delivery.reply, delivery.failure = True, reply, failure
+        if delivery.wants_reply:
+            self._send_back(delivery)
+        else:
+            delivery.wake()
+
+    def _send_back(self, delivery: Delivery) -> None:
+        """Put a reply or a reset on its way; if it gets lost, nothing ever comes."""
         source = delivery.source
         target = delivery.connection.other(source)
         size_bytes = 0
@@ -292,50 +373,21 @@ class SimNetwork:
             self._count_sent(target, delivery.reply, size_bytes)
         if delivery.connection.alive and self.loses(target, source):
             self.note(EventKind.LOST, target, source, delivery.message)
-            await trio.sleep_forever()
-        await sleep_ticks(self.delay_s(target, source, size_bytes))
+        else:
+            self.timeline.plan(tick_after(self.delay_s(target, source, size_bytes)), delivery.wake)
 
-    def receive_reply(self, delivery: Delivery) -> Message:
+    def _receive_reply(self, delivery: Delivery, reply: Message) -> Message:
         """Return the reply as its requester reads it. Raises `ProtocolViolation` where that refuses it."""
-        reply, source = delivery.reply, delivery.source
-        assert reply is not None
+        source = delivery.source
         self._count_received(source, reply, delivery.reply_bytes)
         self.note(EventKind.ANSWERED, delivery.connection.other(source), source, reply, delivery.reply_bytes)
         if delivery.reply_bytes > source.reply_bytes_max:
             raise ProtocolViolation(f"a reply of {delivery.reply_bytes} bytes")
         return self._through_codec(reply)
 
-    def note(
-        self, kind: EventKind, source: SimHost, target: SimHost, message: Message, size_bytes: int = 0
-    ) -> None:
-        """Add an event about `message` to the digest."""
-        self.digest.add(kind, source.index, target.index, message_type=message.type, size_bytes=size_bytes)
-
-    async def _deliver(self, delivery: Delivery, target: SimHost, size_bytes: int, delay_s: float) -> None:
-        await sleep_ticks(delay_s)
-        if not delivery.connection.alive or target.silent:
-            return
-        source, message = delivery.source, delivery.message
-        self._count_received(target, message, size_bytes)
-        self.note(EventKind.DELIVERED, source, target, message, size_bytes)
-        if not delivery.wants_reply:
-            delivery.settled.set()
-        try:
-            handler = target.handler_for(source.protocol)
-            message = self._through_codec(message)
-            requester = Requester(source.peer_id, source.ip, source.reply_bytes_max)
-            with target.handling() as life:
-                reply = await handler(requester, message)
-        except PrimeDhtError as error:
-            self.note(EventKind.RESET, target, source, message)
-            delivery.settle(failure=ProtocolViolation(f"the peer reset the stream ({error.code})"))
-        else:
-            if not life.cancelled_caught and reply is not None:
-                delivery.settle(reply=reply)
-
     def _through_codec(self, message: Message) -> Message:
         """Return `message`, now and then (in small networks always) by way of its bytes."""
-        if len(self.hosts) > _SMALL_NETWORK_HOSTS and self._rng.randrange(_CODEC_SHARE):
+        if len(self.hosts) > _SMALL_NETWORK_HOSTS and self._rng.random() * _CODEC_SHARE >= 1:
             return message
         return codec.decode(codec.encode(message))
 
@@ -359,4 +411,8 @@ async def open_network(links: Links | None = None, *, seed: int) -> AsyncIterato
     """Run a network for the block. An error that a handler should not raise ends the block with it."""
     require_virtual_time()
     async with open_background_nursery() as nursery:
-        yield SimNetwork(nursery, links or Links(), seed=seed)
+        network = SimNetwork(nursery, links or Links(), seed=seed)
+        try:
+            yield network
+        finally:
+            network.timeline.close()

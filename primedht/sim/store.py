@@ -13,7 +13,7 @@ from random import Random
 import trio
 
 from primedht.errors import StoreFull, StoreUnavailable
-from primedht.sim.determinism import sleep_ticks
+from primedht.sim.timeline import tick_after
 from primedht.stores.kv import KeyValue
 
 
@@ -69,7 +69,7 @@ class FaultyKeyValue:
 
     async def _gate(self) -> None:
         if self.faults.delay_s:
-            await sleep_ticks(self.faults.delay_s)
+            await trio.sleep_until(tick_after(self.faults.delay_s))
         if self._closed:
             await trio.lowlevel.checkpoint()
             raise StoreUnavailable("the simulated process is gone")

@@ -9,7 +9,7 @@ from sim_lab import FIND, Lab
 
 from primedht.errors import PeerTimeout, PeerUnreachable
 from primedht.kad.messages import MessageType
-from primedht.sim.determinism import EventDigest, EventKind, deterministic_scheduling, simulate, sleep_ticks
+from primedht.sim.determinism import EventDigest, EventKind, deterministic_scheduling, simulate
 from primedht.sim.faults import Links, UniformLatency
 from primedht.sim.network import open_network
 
@@ -88,15 +88,6 @@ async def test_the_digest_tells_events_apart_and_keeps_the_last(autojump_clock):
     one.add(EventKind.LOST, 3)
     one.add(EventKind.RESET, 4)
     assert [event.kind for event in one.last()] == [EventKind.LOST, EventKind.RESET]
-
-
-async def test_delays_end_on_whole_ticks(autojump_clock):
-    for delay_s in (0.0123456, 0.1999999, 3.00049):
-        started = trio.current_time()
-        await sleep_ticks(delay_s)
-        now = trio.current_time()
-        assert now * 1000 == pytest.approx(round(now * 1000), abs=1e-6)
-        assert now - started == pytest.approx(delay_s, abs=0.00051)
 
 
 async def test_a_simulation_in_real_time_is_refused():
