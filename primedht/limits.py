@@ -118,6 +118,21 @@ MODEL_NAME_CHARS_MAX = 96  # Hugging Face, the longest name of a repository
 MODEL_METADATA_BYTES_MAX = 64 << 10  # ours: training configuration and what else is said about a model
 MODEL_FILES_MAX = 10_000  # ours: of one model; at 150 bytes they fit a block
 MODEL_VERSIONS_MAX = 64  # ours: in one record, at 70 bytes each; the oldest leave the list
+CHECKPOINT_STEPS_MAX = 64  # ours: of one run, kept and pinned; in one record, at 70 bytes each
+CHECKPOINT_STEP_MAX = (1 << 62) - 1  # ours: what counts steps has 63 bits at most
+CHECKPOINT_KEEP = 3  # ours: steps of a run, unless the publisher says otherwise
+CHECKPOINT_SHARDS_MAX = 1024  # ours: ranks of the largest runs; at 60 bytes each a manifest is one block
+CHECKPOINT_METADATA_BYTES_MAX = 4 << 10  # ours: travels in each part's record
+CHECKPOINT_PART_TTL_S = 86400.0  # ours: of a part's record; slower ranks are dead ones
+CHECKPOINT_COMMIT_S_MAX = 3600.0  # ours: how long a rank's node looks for the other ranks' parts
+CHECKPOINT_POLL_S = 0.5  # ours: between two looks at first; grows to the next
+CHECKPOINT_POLL_S_MAX = 30.0  # ours: a look costs one or two lookups
+CHECKPOINT_READS_AT_ONCE = 16  # ours: parts' records
+CHECKPOINT_PUT_TRIES = 5  # ours: two ranks' nodes that write one run's record see each other's at the second
+
+# --- jobs ---------------------------------------------------------------------------------------------
+JOBS_MAX = 1024  # ours: under way in one node
+JOBS_ENDED_MAX = 256  # ours: whose end can still be asked for
 
 # --- stores -----------------------------------------------------------------------------------------
 STORE_KEY_BYTES_MAX = 511  # lmdb: MDB_MAXKEYSIZE as commonly built

@@ -50,11 +50,13 @@ from primedht.host.host import Host, HostConfig, open_host
 from primedht.host.swarm import ConnectionLimits
 from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
+from primedht.jobs import Jobs
 from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
 from primedht.logs import quieten_unconfigured
 from primedht.ml.aliases import Aliases
+from primedht.ml.checkpoints import Checkpoints
 from primedht.ml.models import Models
 from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
@@ -102,7 +104,7 @@ class Node:
     def __init__(
         self, config: Config, dht: Dht, blocks: Blocks, values: BigValues,
         replication: Replication | None, host: Host, identity: AnyPrivateKey, keystore: Keystore | None,
-        store: KeyValue, backend: str, data_dir: Path | None,
+        store: KeyValue, backend: str, data_dir: Path | None, jobs: Jobs,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
@@ -118,7 +120,8 @@ class Node:
         self._clock = SystemClock()
         self._started_at = trio.current_time()
         self._names = Names(dht, self._signer, self._clock)
-        self.models = Models(
+        self.jobs = jobs
+        ml = (
             blocks,
             self,
             Aliases(store),
@@ -127,6 +130,8 @@ class Node:
             self._permitted_signer,
             self._named_key,
         )
+        self.models = Models(*ml)
+        self.checkpoints = Checkpoints(*ml, jobs)
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
 
@@ -737,8 +742,10 @@ async def open_node(
                 )
             )
         path = directory.path if directory is not None else None
+        jobs = Jobs(await stack.enter_async_context(open_background_nursery()))
         yield Node(
-            config, engine, blocks, values, replication, host, identity, keystore, storage, backend, path
+            *(config, engine, blocks, values, replication, host, identity, keystore, storage, backend, path),
+            jobs,
         )
 
 

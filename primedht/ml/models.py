@@ -11,8 +11,8 @@ hashes: whoever serves a model can refuse it, and not change it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO, FileIO
@@ -36,7 +36,6 @@ from primedht.errors import (
     InvalidArgument,
     InvalidManifest,
     NotPermitted,
-    OperationTimeout,
     PrimeDhtError,
     ValueNotFound,
     ValueTooLarge,
@@ -45,6 +44,7 @@ from primedht.ids import PeerId
 from primedht.keys import PrivateKey
 from primedht.ml.aliases import Aliases
 from primedht.ml.contents import Contents, examine, list_files, read
+from primedht.ml.deadlines import within
 from primedht.ml.names import ModelName, parse_name
 from primedht.ml.versions import Version, Versions, parse_versions
 from primedht.results import FoundValue, PutResult
@@ -253,7 +253,7 @@ class Models:
         wanted = await self._parse(name)
         listed = Versions(0, await self.versions(str(wanted), timeout=timeout))
         version = listed.pick(wanted.version)
-        with _within(timeout, f"the manifest of {wanted}"):
+        with within(timeout, f"the manifest of {wanted}"):
             block = await self._blocks.get(version.cid)
         manifest = await trio.to_thread.run_sync(parse_manifest, block)
         said = (manifest.owner, manifest.model.id, manifest.model.version, manifest.size_bytes)
@@ -304,7 +304,7 @@ class Models:
         The sizes that its manifest claims are compared with its directories before its files are fetched.
         Raises as `info`, and `StoreFull`, `DiskFull`.
         """
-        with _within(timeout, name):
+        with within(timeout, name):
             found = await self.info(name, timeout=timeout)
             await self._check_files(found)
             pin = f"{_PIN}{found.name}"
@@ -438,12 +438,3 @@ class Models:
 def _dag_bytes_max(manifest: Manifest) -> int:
     """Return what a model's files, inner nodes, directories and tensor table can take at most."""
     return manifest.size_bytes + manifest.size_bytes // 64 + limits.TENSOR_TABLE_BYTES_MAX
-
-
-@contextmanager
-def _within(timeout_s: float, what: str) -> Iterator[None]:
-    try:
-        with trio.fail_after(timeout_s):
-            yield
-    except trio.TooSlowError:
-        raise OperationTimeout(f"{what} was not here within {timeout_s:g} s; what came is kept") from None

@@ -45,7 +45,7 @@ def parse_name(text: str, me: PeerId, aliases: Mapping[str, PeerId]) -> ModelNam
     name, at, version = rest.partition("@")
     if (
         not (owner and slash)
-        or not _WORD.fullmatch(name)
+        or not is_word(name)
         or (at and version != _LATEST and not _VERSION.fullmatch(version))
     ):
         raise InvalidArgument(
@@ -53,7 +53,7 @@ def parse_name(text: str, me: PeerId, aliases: Mapping[str, PeerId]) -> ModelNam
             f"NAME of at most {limits.MODEL_NAME_CHARS_MAX} letters, digits, dots, dashes and underscores"
         )
     number = int(version) if version not in ("", _LATEST) else None
-    return ModelName(_owner(owner, me, aliases), name, number)
+    return ModelName(parse_owner(owner, me, aliases), name, number)
 
 
 def check_alias(alias: str) -> None:
@@ -63,14 +63,20 @@ def check_alias(alias: str) -> None:
         PeerId.from_text(alias)
     except InvalidArgument:
         is_peer = False
-    if alias == _ME or is_peer or not _WORD.fullmatch(alias):
+    if alias == _ME or is_peer or not is_word(alias):
         raise InvalidArgument(
             f"{alias[:100]!r} cannot be an alias: use letters, digits, dots, dashes and underscores, "
             f"and neither {_ME!r} nor a peer id"
         )
 
 
-def _owner(text: str, me: PeerId, aliases: Mapping[str, PeerId]) -> PeerId:
+def is_word(name: str) -> bool:
+    """Return whether `name` can be the name of a model or a run."""
+    return _WORD.fullmatch(name) is not None
+
+
+def parse_owner(text: str, me: PeerId, aliases: Mapping[str, PeerId]) -> PeerId:
+    """Return the owner that `text` stands for. Raises `UnknownOwner`."""
     if text == _ME:
         return me
     if text in aliases:

@@ -1,0 +1,269 @@
+"""Checkpoints of training runs: publishing a step, alone or by many ranks, and loading it.
+
+    job = await node.checkpoints.publish("run42", 100, {"model": ..., "optimizer": ..., "rng": ...})
+    await job.wait()
+    state = await other.checkpoints.load(f"{node.peer_id}/run42")
+
+A step is a manifest and one safetensors file for each rank. The record of the run lists the steps that are
+whole, so nobody sees half a step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import trio
+
+from primedht import limits
+from primedht.blocks.blocks import Blocks
+from primedht.blocks.profiles import profile_named
+from primedht.cids import Cid
+from primedht.clock import WallClock
+from primedht.errors import (
+    InvalidArgument,
+    InvalidManifest,
+    NotPermitted,
+    PrimeDhtError,
+    TooBusy,
+    ValueNotFound,
+    ValueTooLarge,
+)
+from primedht.ids import PeerId
+from primedht.jobs import Job, Jobs
+from primedht.keys import PrivateKey
+from primedht.ml.aliases import Aliases
+from primedht.ml.committing import Committing, PublishedCheckpoint, Publishing
+from primedht.ml.deadlines import within
+from primedht.ml.retention import Retention, manifest_pin, part_pin
+from primedht.ml.run_records import FoundCheckpoint, Records, change_steps, read_checkpoint, read_steps
+from primedht.ml.runs import Part, RunName, Shard, Step, Steps, checked_shard, parse_run
+from primedht.tensors.state_files import open_state_file, read_state
+
+PROFILE = profile_named("safetensors")
+
+
+class Checkpoints:
+    """The checkpoints of a node. A run is OWNER/RUN, or RUN for one's own; see `primedht.ml.names`."""
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        records: Records,
+        aliases: Aliases,
+        clock: WallClock,
+        me: PeerId,
+        signer: Callable[[PeerId], PrivateKey],
+        named_key: Callable[[str], PrivateKey],
+        jobs: Jobs,
+    ) -> None:
+        self._blocks = blocks
+        self._records = records
+        self._aliases = aliases
+        self._clock = clock
+        self._me = me
+        self._signer = signer
+        self._named_key = named_key
+        self._jobs = jobs
+        self._retention = Retention(blocks)
+        self._committing = Committing(blocks, records, self._retention)
+
+    # --- publishing ----------------------------------------------------------------------------------
+
+    async def publish(
+        self, run: str, step: int, state: object, *, timeout: float = 60, **details: Any
+    ) -> Job[PublishedCheckpoint]:
+        """Publish a state, any nest of dicts, lists, tensors and scalars, as the checkpoint of a step.
+
+        Returns once its bytes are here; the job ends when the step is whole and its record stored. The state
+        must not change meanwhile. details: as those of `publish_file`. Raises as that, `PickleRefused` and
+        `InvalidTensor` for what cannot be stored, `StoreFull` and `DiskFull`.
+        """
+        with ExitStack() as stack:
+            opening = partial(stack.enter_context, open_state_file(state))
+            file = await trio.to_thread.run_sync(opening)
+            async with self._blocks.adding(PROFILE) as adding:
+                part = await adding.file("", file)
+                await adding.finish()
+                return await self.publish_file(part.cid, run, step, timeout=timeout, **details)
+
+    async def publish_file(
+        self,
+        file: Cid,
+        run: str,
+        step: int,
+        *,
+        shard: Shard | None = None,
+        keep: int = limits.CHECKPOINT_KEEP,
+        pinned: bool = False,
+        attempt: int = 0,
+        metadata: Mapping[str, str] | None = None,
+        key: str | None = None,
+        timeout: float = 60,
+    ) -> Job[PublishedCheckpoint]:
+        """Publish a state file whose blocks are here; see `publish`.
+
+        Args:
+            shard: this is part i of n, (i, n), counted from 0: the step is there when all n are.
+            keep: so many of the last steps stay listed and kept, and the pinned ones.
+            attempt: which start of the run this is; parts of different ones are never mixed.
+            metadata: texts by name; those of part 0 count.
+            key: of the keystore, by its name; the run is its owner's then.
+            timeout: for each of the records.
+        Raises:
+            InvalidArgument, UnknownOwner, KeyNotFound, TooBusy.
+            NotPermitted: the owner's private key is not here.
+        The job raises `StaleRecord` for a step before the last ones, `QuorumNotReached` if too few peers took
+        a record, `OperationTimeout` if other parts have not come within an hour.
+        """
+        me = self._me if key is None else self._named_key(key).peer_id
+        wanted = parse_run(run, me, await self._aliases.all())
+        if key is not None and wanted.owner != me:
+            raise NotPermitted(f"key {key} is that of {me}, and {run} is {wanted.owner}'s; write me/RUN")
+        signer = self._signer(wanted.owner)
+        shard = checked_shard(step, shard, keep, attempt)
+        size_bytes = (await self._blocks.describe(file)).size_bytes
+        part = Part(file, size_bytes, int(self._clock.unix_now()), dict(metadata or {}))
+        part.encode()
+        name = part_pin(wanted, step, shard)
+        was_pinned = any(pin.name == name for pin in await self._blocks.pins.of(file))
+        work = Publishing(
+            *(wanted, step, shard, attempt, keep, pinned, part, signer, was_pinned), timeout=timeout
+        )
+        with ExitStack() as stack:
+            stack.enter_context(self._retention.busy(wanted, step))
+            await self._blocks.pin(file, name=name, announce=False)
+            busy = stack.pop_all()
+        try:
+            return self._jobs.start(
+                f"the checkpoint of step {step} of {wanted}", partial(self._committing.publish, work, busy)
+            )
+        except TooBusy:
+            busy.close()
+            raise
+
+    async def pin(self, run: str, step: int, *, pinned: bool = True, timeout: float = 60) -> None:
+        """Keep a step however many follow it, or no longer so. Raises `ValueNotFound`, `NotPermitted`."""
+        wanted = await self._parse(run)
+        self._signer(wanted.owner)
+
+        def change(steps: Steps) -> Steps:
+            steps.pick(step)
+            return steps.with_pinned(step, pinned)
+
+        await self._change(wanted, change, timeout=timeout)
+
+    async def remove(self, run: str, step: int | None = None, *, timeout: float = 60) -> int:
+        """Keep a step, or all of a run, no longer; return how many pins there were here.
+
+        If the run is our own, it lists them no more either; others who loaded them still have them.
+        """
+        wanted = await self._parse(run)
+        if self._may_sign(wanted.owner):
+            await self._change(wanted, lambda steps: steps.without(step), timeout=timeout)
+        return await self._retention.drop(wanted, step)
+
+    # --- finding and getting -----------------------------------------------------------------------------
+
+    async def steps(self, run: str, *, timeout: float = 60) -> tuple[Step, ...]:
+        """Return the steps that are whole, ascending; none if there is no such run. Raises `UnknownOwner`."""
+        return (await read_steps(self._records, await self._parse(run), timeout=timeout)).listed
+
+    async def latest(self, run: str, *, timeout: float = 60) -> FoundCheckpoint | None:
+        """Return the highest step that is whole, or None if there is none. Raises as `find` otherwise."""
+        try:
+            return await self.find(run, timeout=timeout)
+        except ValueNotFound:
+            return None
+
+    async def find(self, run: str, step: int | None = None, *, timeout: float = 60) -> FoundCheckpoint:
+        """Return a step, by default the latest, and its manifest, checked to be its owner's.
+
+        Raises `ValueNotFound`, `UnknownOwner`, `InvalidManifest`, and `BlockNotFound` if nobody has it.
+        """
+        wanted = await self._parse(run)
+        row = (await read_steps(self._records, wanted, timeout=timeout)).pick(step)
+        with within(timeout, f"the manifest of step {row.step} of {wanted}"):
+            return await read_checkpoint(self._blocks, wanted, row)
+
+    async def fetch(
+        self, run: str, step: int | None = None, *, shard: int | None = None, timeout: float = 3600
+    ) -> FoundCheckpoint:
+        """Get a step, or with `shard` one part of it, and keep it until the run lists it no longer.
+
+        What an interrupted call got, and what steps share, is not got again. Raises as `find`, and
+        `StoreFull`, `DiskFull`, `InvalidArgument` for a part that it does not have.
+        """
+        with within(timeout, run):
+            found = await self.find(run, step, timeout=timeout)
+            count = len(found.manifest.parts)
+            if shard is not None and not 0 <= shard < count:
+                raise InvalidArgument(f"step {found.step} has parts 0 to {count - 1}, and no part {shard}")
+            with self._retention.busy(found.run, found.step):
+                for index in range(count) if shard is None else (shard,):
+                    await self._fetch_part(found, index)
+                await self._retention.keep(found)
+            self._blocks.announce(found.cid)
+            steps = await read_steps(self._records, found.run, timeout=timeout)
+            await self._retention.retire(found.run, steps, found)
+        return found
+
+    async def load(
+        self,
+        run: str,
+        step: int | None = None,
+        *,
+        shard: int | None = None,
+        as_numpy: bool = False,
+        timeout: float = 3600,
+    ) -> Any:
+        """Return the state of a step, by default the latest; of one that n ranks published, a list of n.
+
+        shard: only that part's state; the bytes of no other are fetched. as_numpy: tensors of torch and jax
+        come as numpy's. Raises as `fetch`, `InvalidTensor`, and `InvalidArgument` if a framework is missing.
+        """
+        found = await self.fetch(run, step, shard=shard, timeout=timeout)
+        parts = found.manifest.parts if shard is None else (found.manifest.parts[shard],)
+        states = []
+        for part in parts:
+            data = bytearray()
+            async for piece in self._blocks.read_file(part.cid):
+                data += piece
+            states.append(await trio.to_thread.run_sync(partial(read_state, data, as_numpy=as_numpy)))
+        return states[0] if len(parts) == 1 else states
+
+    # --- parts of the above ------------------------------------------------------------------------------
+
+    async def _parse(self, run: str) -> RunName:
+        return parse_run(run, self._me, await self._aliases.all())
+
+    def _may_sign(self, owner: PeerId) -> bool:
+        try:
+            self._signer(owner)
+        except PrimeDhtError:
+            return False
+        return True
+
+    async def _change(self, run: RunName, change: Callable[[Steps], Steps], *, timeout: float) -> None:
+        async with self._committing.locks[run.key]:
+            await change_steps(self._records, run, change, timeout=timeout)
+
+    async def _fetch_part(self, found: FoundCheckpoint, index: int) -> None:
+        parts = found.manifest.parts
+        part = parts[index]
+        if (await self._blocks.describe(part.cid)).size_bytes != part.size_bytes:
+            raise InvalidManifest(
+                f"part {index} of step {found.step} has not the size that its manifest says"
+            )
+        bytes_max = part.size_bytes + part.size_bytes // 64 + limits.BLOCK_BYTES_MAX
+        if len(parts) == 1:
+            cid, name = found.cid, manifest_pin(found.run, found.step)
+        else:
+            cid, name = part.cid, part_pin(found.run, found.step, (index, len(parts)))
+        try:
+            await self._blocks.pin(cid, name=name, bytes_max=bytes_max)
+        except ValueTooLarge as error:
+            await self._blocks.unpin(cid, name=name)
+            raise InvalidManifest(f"step {found.step} has more than its manifest says: {error}") from None

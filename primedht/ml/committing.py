@@ -1,0 +1,187 @@
+"""Publishing one part of a step, until the step is whole and in the run's record.
+
+Each rank stores a record of its part. Whichever node then finds the parts of all ranks writes the run's
+record; of the same parts all would write the same. A rank that was killed publishes its part again.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import structlog
+import trio
+
+from primedht import limits
+from primedht.blocks.block import make_block
+from primedht.blocks.blocks import Blocks
+from primedht.cids import DAG_CBOR
+from primedht.errors import BlockNotFound, OperationTimeout, PrimeDhtError
+from primedht.keys import PrivateKey
+from primedht.ml.deadlines import within
+from primedht.ml.retention import Retention, manifest_pin, part_pin
+from primedht.ml.run_records import FoundCheckpoint, Records, change_steps, read_checkpoint, read_steps
+from primedht.ml.runs import Part, RunName, Shard, Step, parse_part
+from primedht.results import PutResult
+from primedht.tensors.checkpoint import CheckpointManifest, CheckpointPart
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCheckpoint:
+    """put: where the run's record is now; None if another rank's node wrote it, or it was there."""
+
+    found: FoundCheckpoint
+    put: PutResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """One part of a step. was_pinned: it was here before. timeout: in seconds, for each record."""
+
+    run: RunName
+    step: int
+    shard: Shard
+    attempt: int
+    keep: int
+    pinned: bool
+    part: Part
+    signer: PrivateKey
+    was_pinned: bool
+    timeout: float
+
+    @property
+    def pin(self) -> str:
+        return part_pin(self.run, self.step, self.shard)
+
+
+class Committing:
+    """Publishes parts, for `Checkpoints`."""
+
+    def __init__(self, blocks: Blocks, records: Records, retention: Retention) -> None:
+        self.locks: defaultdict[bytes, trio.Lock] = defaultdict(trio.Lock)  # of runs' records, by key
+        self._blocks = blocks
+        self._records = records
+        self._retention = retention
+
+    async def publish(self, work: Publishing, busy: ExitStack) -> PublishedCheckpoint:
+        """Store a part's record, and return when the step is whole; leave `busy` then.
+
+        Raises `StaleRecord`, `QuorumNotReached`, and `OperationTimeout` if other parts have not come.
+        """
+        try:
+            with busy:
+                if work.shard[1] > 1:
+                    await self._put_part(work)
+                published = await self._wait_for_parts(work)
+        except OperationTimeout:
+            raise  # the part is good: another rank may still complete the step
+        except PrimeDhtError:
+            if not work.was_pinned:
+                await self._blocks.unpin(work.part.file, name=work.pin)
+            raise
+        log.info("checkpoint_published", run=str(work.run), step=work.step, manifest=str(published.found.cid))
+        return published
+
+    async def _put_part(self, work: Publishing) -> None:
+        key = work.run.part_key(work.step, work.attempt, work.shard)
+        ttl_s = limits.CHECKPOINT_PART_TTL_S
+        await self._records.put(key, work.part.encode(), ttl=ttl_s, once=True, timeout=work.timeout)
+        self._blocks.announce(work.part.file)
+
+    async def _wait_for_parts(self, work: Publishing) -> PublishedCheckpoint:
+        parts: dict[int, Part] = {work.shard[0]: work.part}
+        count = work.shard[1]
+        delay_s = limits.CHECKPOINT_POLL_S
+        with trio.move_on_after(limits.CHECKPOINT_COMMIT_S_MAX):
+            while True:
+                if (found := await self._committed(work)) is not None:
+                    return PublishedCheckpoint(found, None)
+                await self._look_for_parts(work, parts)
+                if len(parts) == count:
+                    return await self._commit(work, [parts[index] for index in range(count)])
+                await trio.sleep(delay_s)
+                delay_s = min(1.5 * delay_s, limits.CHECKPOINT_POLL_S_MAX)
+        missing = ", ".join([str(index) for index in range(count) if index not in parts][:10])
+        raise OperationTimeout(
+            f"step {work.step} of {work.run} is not whole: part {missing} of {count} has not come"
+        )
+
+    async def _committed(self, work: Publishing) -> FoundCheckpoint | None:
+        """Return the step if it is listed with our part in it, and keep its manifest too."""
+        steps = await read_steps(self._records, work.run, timeout=work.timeout)
+        row = steps.find(work.step)
+        if row is None:
+            return None
+        try:
+            with within(work.timeout, "the manifest"):
+                found = await read_checkpoint(self._blocks, work.run, row)
+        except (BlockNotFound, OperationTimeout):
+            return None
+        index, count = work.shard
+        parts = found.manifest.parts
+        if (
+            (found.manifest.attempt, len(parts)) != (work.attempt, count)
+            or parts[index].cid != work.part.file
+            or (work.pinned and not row.pinned)
+        ):
+            return None
+        await self._retention.keep(found)
+        self._blocks.announce(found.cid)
+        await self._retention.retire(work.run, steps, found)
+        return found
+
+    async def _look_for_parts(self, work: Publishing, parts: dict[int, Part]) -> None:
+        """Add the parts whose records are there, until one is missing."""
+        unknown = [index for index in range(work.shard[1]) if index not in parts]
+
+        async def read(index: int) -> None:
+            key = work.run.part_key(work.step, work.attempt, (index, work.shard[1]))
+            try:
+                record = await self._records.get_record(key, timeout=work.timeout)
+                parts[index] = parse_part(record.value)
+            except PrimeDhtError:
+                pass  # it is not there, or cannot be had now: it is looked for again
+
+        for start in range(0, len(unknown), limits.CHECKPOINT_READS_AT_ONCE):
+            some = unknown[start : start + limits.CHECKPOINT_READS_AT_ONCE]
+            async with trio.open_nursery() as nursery:
+                for index in some:
+                    nursery.start_soon(read, index)
+            if any(index not in parts for index in some):
+                return
+
+    async def _commit(self, work: Publishing, parts: list[Part]) -> PublishedCheckpoint:
+        manifest = CheckpointManifest(
+            run=work.run.run,
+            step=work.step,
+            attempt=work.attempt,
+            created_at=max(part.published_unix_s for part in parts),
+            parts=tuple(CheckpointPart(part.size_bytes, part.file) for part in parts),
+            owner=work.run.owner,
+            metadata=parts[0].metadata,
+        ).signed(work.signer)
+        block = make_block(manifest.encode(), DAG_CBOR)
+        row = Step(work.step, block.cid, manifest.created_at, manifest.size_bytes, work.pinned)
+        found = FoundCheckpoint(work.run, work.step, block.cid, manifest, work.pinned)
+        async with self.locks[work.run.key]:
+            with self._blocks.store.hold() as hold:
+                await self._blocks.store.put([block], hold=hold)
+                await self._retention.keep(found)
+            try:
+                put = await change_steps(
+                    self._records,
+                    work.run,
+                    lambda steps: steps.with_step(row, keep=work.keep),
+                    timeout=work.timeout,
+                )
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._blocks.unpin(block.cid, name=manifest_pin(work.run, work.step))
+                raise
+            self._blocks.announce(block.cid)
+            steps = await read_steps(self._records, work.run, timeout=work.timeout)
+            await self._retention.retire(work.run, steps, found)
+        return PublishedCheckpoint(found, put)
