@@ -1,9 +1,10 @@
 """Joining the network and staying joined: bootstrap peers, remembered peers, low-peer fixer.
 
 One task. While the table is empty it tries every bootstrap and remembered peer with growing pauses;
-while it is small it tries again now and then those it is not connected to; when our addresses change
-it walks to our own key, so that our neighbours learn them. It walks now and then too, ever more seldom while
-no neighbour comes or goes. It remembers how each attempt ended,
+while it is small it tries again now and then those that it lacks, and the bootstrap peers among them once a
+refresh interval in any case; when our addresses change it walks to our own key, so that our neighbours learn
+them. It walks now and then too, ever more seldom, and when a quarter of our neighbours have come or gone. It
+remembers how each attempt ended,
 because "why is my routing table empty" is the first question an operator has.
 
 Source: go-libp2p-kad-dht, dht.go (fixLowPeersRoutine: fewer than 10 peers, every 2 minutes).
@@ -12,7 +13,7 @@ Source: go-libp2p-kad-dht, dht.go (fixLowPeersRoutine: fewer than 10 peers, ever
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -64,6 +65,10 @@ class Bootstrap:
         self._changed = trio.Event()
         self._refresh_interval_s = seconds(config.refresh_interval)
         self._rests_first_s = 0.0
+        self.on_walked: Callable[[], None] = lambda: None
+        self._changes_allowed = limits.WALK_CHANGES_SHARE * config.k_bucket_size
+        self._joined_at = trio.current_time()  # when bootstrap peers were last tried
+        self._changes = 0  # neighbours that came or went since the last walk
         peers.watch(joined=self._on_change, left=self._on_change, addrs_changed=self._on_addrs_changed)
 
     def why_empty(self) -> str | None:
@@ -105,16 +110,16 @@ class Bootstrap:
                 pause_s = limits.BOOTSTRAP_PAUSE_S
                 # Soon again at first: nobody tells us of those that join at the same moment as we.
                 await self._rest(walk_pause_s)
-                calm = len(self._peers.table) >= limits.LOW_PEERS and not self._changed.is_set()
-                pause_s_max = self._refresh_interval_s if calm else limits.LOW_PEERS_INTERVAL_S
-                walk_pause_s = min(2 * walk_pause_s, pause_s_max)
+                is_low = len(self._peers.table) < limits.LOW_PEERS
+                pause_s_max = limits.LOW_PEERS_INTERVAL_S if is_low else self._refresh_interval_s
+                walk_pause_s = min(limits.WALK_PAUSE_GROWTH * walk_pause_s, pause_s_max)
             else:
                 walk_pause_s = limits.BOOTSTRAP_PAUSE_S
                 await trio.sleep(pause_s)
                 pause_s = min(2 * pause_s, limits.BOOTSTRAP_PAUSE_S_MAX)
 
     async def _rest(self, pause_s: float) -> None:
-        """Let `pause_s` pass; less once neighbours come or go, but `LOW_PEERS_INTERVAL_S` even then."""
+        """Let `pause_s` pass; less, but `LOW_PEERS_INTERVAL_S`, once many neighbours came or went."""
         with trio.move_on_after(min(pause_s, limits.LOW_PEERS_INTERVAL_S)):
             await self._wake.wait()
             return
@@ -124,17 +129,23 @@ class Bootstrap:
 
     async def walk_to_self(self) -> None:
         """Look up our own key: neighbours are met, and they meet us (go: self-walk)."""
+        self._changes = 0
         await self._lookups.closest_peers(bytes(self._peers.peer_id), timeout_s=limits.WALK_TIMEOUT_S)
+        self.on_walked()
 
     async def _join(self) -> None:
-        if len(self._peers.table) < limits.LOW_PEERS:
+        now = trio.current_time()
+        is_low = len(self._peers.table) < limits.LOW_PEERS
+        # Halves that have long forgotten each other find together through bootstrap peers.
+        if is_low or now - self._joined_at >= self._refresh_interval_s:
+            self._joined_at = now
             async with trio.open_nursery() as nursery:
                 at_once = trio.CapacityLimiter(limits.ADMISSIONS_AT_ONCE)
                 for addr in self.addrs:
                     peer = self._peer_of.get(addr)
                     if peer is None or peer not in self._peers.table:
                         nursery.start_soon(self._try_addr, addr, at_once)
-                for info in self.remembered:
+                for info in self.remembered if is_low else ():
                     if info.id not in self._peers.table:
                         nursery.start_soon(self._try_remembered, info, at_once)
         if len(self._peers.table):
@@ -173,7 +184,9 @@ class Bootstrap:
 
     def _on_change(self, peer: PeerId) -> None:
         if self._peers.is_near(peer):
-            self._changed.set()
+            self._changes += 1
+            if self._changes >= min(self._changes_allowed, len(self._peers.table) / 2):
+                self._changed.set()
         if not len(self._peers.table):
             self._wake.set()
 

@@ -1,8 +1,8 @@
 """The peers that failed, and when each is tried again.
 
-Each has its own pause, which doubles. A lost member that returns means more than itself: what was cut is
-whole again, so the others are tried at once, few at a time, and more with each that returns too; such a
-try out of turn changes no pause and uses up no attempt. Times are monotonic seconds.
+Each has its own pause, which grows. A lost member that returns means more than itself: what was cut is
+whole again, so the others lost at that time are tried at once, few at a time, and more with each that
+returns too; such a try out of turn changes no pause and uses up no attempt. Times are monotonic seconds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from primedht.kad.key import Key, distance, key_of
 
 @dataclass(slots=True)
 class _Departed:
-    """was_member: failing made it leave the table. is_set_aside: it did not fail, somebody wants it away.
+    """was_member: failing made it leave the table, at `lost_at`. is_set_aside: it did not fail, somebody
+    wants it away. may_return: one that was lost about when it was has returned.
 
     out_of_turn_at: when it was last tried out of turn; `is_out_of_turn`: that try has not ended.
     """
@@ -27,6 +28,8 @@ class _Departed:
     pause_s: float
     was_member: bool
     failed_at: float
+    lost_at: float
+    may_return: bool = False
     attempts: int = 0
     is_set_aside: bool = False
     out_of_turn_at: float = -math.inf
@@ -61,15 +64,22 @@ class Departed:
         return [peer for peer, gone in self._peers.items() if gone.try_at <= now]
 
     def forget(self, peer: PeerId) -> bool:
-        """`peer` is back; return whether it is a member that was lost."""
-        gone = self._peers.pop(peer, None)
-        return gone is not None and gone.was_member
+        """`peer` is back; return whether it is a member that was lost.
+
+        Then others that were lost about when it was may be back too.
+        """
+        back = self._peers.pop(peer, None)
+        if back is None or not back.was_member:
+            return False
+        for gone in self._peers.values():
+            gone.may_return |= abs(gone.lost_at - back.lost_at) <= limits.DEPARTED_TOGETHER_S
+        return True
 
     def set_aside(self, peer: PeerId, now: float, *, was_member: bool) -> None:
         """Do not look for `peer` for `limits.SET_ASIDE_S`."""
         if peer in self._peers or self._make_room(was_member=was_member):
             self._peers[peer] = _Departed(
-                now + limits.SET_ASIDE_S, limits.DEPARTED_PAUSE_S, was_member, now, is_set_aside=True
+                now + limits.SET_ASIDE_S, limits.DEPARTED_PAUSE_S, was_member, now, now, is_set_aside=True
             )
 
     def note_failure(self, peer: PeerId, now: float, *, was_member: bool) -> bool:
@@ -78,10 +88,11 @@ class Departed:
         if gone is None:
             if self._make_room(was_member=was_member):
                 pause_s = limits.DEPARTED_PAUSE_S
-                self._peers[peer] = _Departed(now + pause_s, pause_s, was_member, now)
+                self._peers[peer] = _Departed(now + pause_s, pause_s, was_member, now, now)
             return True
         gone.failed_at = now
-        gone.was_member |= was_member
+        if was_member and not gone.was_member:
+            gone.was_member, gone.lost_at = True, now
         if gone.is_out_of_turn:
             gone.is_out_of_turn = False
             gone.try_at = max(gone.try_at, now + limits.DEPARTED_PAUSE_S)
@@ -92,14 +103,16 @@ class Departed:
         ):
             del self._peers[peer]
             return False
-        gone.pause_s = min(2 * gone.pause_s, limits.DEPARTED_PAUSE_S_MAX)
+        gone.pause_s = min(limits.DEPARTED_PAUSE_GROWTH * gone.pause_s, limits.DEPARTED_PAUSE_S_MAX)
         gone.try_at = now + gone.pause_s
         return True
 
     def closest_out_of_turn(self, now: float, *, exclude: Collection[PeerId]) -> PeerId | None:
         """Return the lost member closest to us that may be tried out of turn, if there is one."""
         ready = [
-            peer for peer, gone in self._peers.items() if peer not in exclude and self._is_ready(gone, now)
+            peer
+            for peer, gone in self._peers.items()
+            if gone.may_return and peer not in exclude and self._is_ready(gone, now)
         ]
         return min(ready, key=lambda peer: distance(key_of(peer), self._own), default=None)
 

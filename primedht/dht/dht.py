@@ -101,6 +101,7 @@ class Dht:
         )
         self.mode = Mode(ports, self.peers, config, handlers.handle)
         self._refresher = maintenance.Refresher(self.peers, self.lookups, config, ports.rng)
+        self.bootstrap.on_walked = self._refresher.note_walk
         self.discovery = Discovery(self.peers)
 
     # --- what is there -----------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from primedht.dht.providers import Providers
 from primedht.dht.values import Values
 from primedht.errors import PrimeDhtError
 from primedht.ids import PeerId
+from primedht.kad.key import common_prefix_length, key_of
 from primedht.kad.refresh import NONCE_BYTES, RefreshSchedule, TargetSearch
 from primedht.stores.kv import KeyValue
 
@@ -55,6 +56,15 @@ class Refresher:
             await self._lookups.closest_peers(bytes(target), timeout_s=limits.WALK_TIMEOUT_S)
             self._schedule.mark(cpl, trio.current_time())
             count += 1
+
+    def note_walk(self) -> None:
+        """A walk to our own key has met our k closest: the buckets that only they can fill need nothing."""
+        nearest = self._peers.table.nearest(self._peers.table.bucket_size)
+        if nearest:
+            own = self._peers.table.self_key
+            filled = min(common_prefix_length(key_of(peer), own) for peer in nearest) + 1
+            for cpl in range(filled, limits.REFRESH_CPL_MAX + 1):
+                self._schedule.mark(cpl, trio.current_time())
 
     def assume_refreshed(self) -> None:
         """Take the buckets for refreshed at random moments of the last interval."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
+from itertools import count
 from typing import Literal, NoReturn
 
 import structlog
@@ -25,6 +26,7 @@ from primedht.dht.departed import Departed
 from primedht.dht.ports import Ports
 from primedht.errors import RemoteError
 from primedht.ids import PeerId
+from primedht.kad.departures import DepartureRate
 from primedht.kad.diversity import IpDiversity
 from primedht.kad.key import Key, distance, key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
@@ -52,6 +54,18 @@ class Peers:
             diversity=IpDiversity() if config.network_kind == "public" else None,
         )
         self.found: dict[PeerId, How] = {}
+        self.partners: Collection[PeerId] = ()
+        """Those we share records with, whose death must be noticed soon; repair says who."""
+        now = trio.current_time()
+        self.departures_lately = DepartureRate(
+            now, window_s=limits.DEPARTURES_LATELY_S, assumed=1, assumed_s=limits.DEPARTURES_LATELY_ASSUMED_S
+        )
+        self.departures = DepartureRate(
+            now,
+            window_s=limits.DEPARTURES_WINDOW_S,
+            assumed=limits.DEPARTURES_ASSUMED,
+            assumed_s=limits.DEPARTURES_ASSUMED * limits.DEPARTURES_ASSUMED_LIFE_S,
+        )
         self._departed = Departed(self.table.self_key)
         self._retries_granted = 0
         self._returned = trio.Event()
@@ -142,8 +156,10 @@ class Peers:
         outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=None if dialled else took_s)
         if isinstance(outcome, Added):
             self._on_joined(peer)
-        elif isinstance(outcome, Full) and now - outcome.oldest_seen > limits.EVICTION_PING_AGE_S:
-            self.consider(outcome.oldest)
+        elif isinstance(outcome, Full):
+            self._pass_over(peer)
+            if now - outcome.oldest_seen > limits.EVICTION_PING_AGE_S:
+                self.consider(outcome.oldest)
 
     def doubt(self, peer: PeerId) -> None:
         """`peer` was slow and nobody waited for it: a member is verified, so that a dead one goes."""
@@ -228,7 +244,8 @@ class Peers:
             self.note_found(peer, "inbound")
             if peer not in self.table and not self._departed.is_set_aside(peer, trio.current_time()):
                 self._welcome(peer)
-                self.consider(peer)
+                if self.table.has_room(peer) or not self._is_passed_over(peer):
+                    self.consider(peer)
         elif peer in self.table:
             log.debug("peer_left_server_mode", peer=str(peer))
             self._drop(peer)
@@ -288,25 +305,36 @@ class Peers:
             concurrency=self._config.alpha,
             refresh_interval_s=seconds(self._config.refresh_interval),
         )
-        while True:
+        for tick in count(1):
             await trio.sleep(limits.LIVENESS_TICK_S)
             now = trio.current_time()
-            neighbours = set(self.table.nearest(self._config.k_bucket_size))
-            for member in self.table.members():
-                patience_s = self._probe_after_s(member.peer) if member.peer in neighbours else grace_s
-                if now - member.last_seen > patience_s:
-                    self.consider(member.peer)
+            patience_s = self.departures_lately.patience_s(self._config.replication_factor)
+            for partner in self.partners:
+                member = self.table.member(partner)
+                if member is not None and now - member.last_seen > self._turn_s(partner, patience_s):
+                    self.consider(partner)
+            if not tick % limits.LIVENESS_SCAN_TICKS:
+                neighbours = set(self.table.nearest(self._config.k_bucket_size))
+                self.departures_lately.watch(now, len(neighbours))
+                self.departures.watch(now, len(neighbours))
+                for member in self.table.members():
+                    near = member.peer in neighbours
+                    patience_s = self._turn_s(member.peer, limits.NEIGHBOUR_PROBE_S) if near else grace_s
+                    if now - member.last_seen > patience_s:
+                        self.consider(member.peer)
             for peer in self._departed.due(now):
                 self.consider(peer)
+        raise AssertionError("unreachable: the count never ends")
 
-    def _probe_after_s(self, neighbour: PeerId) -> float:
+    def _turn_s(self, neighbour: PeerId, patience_s: float) -> float:
         """Return the silence after which `neighbour` is asked; of two neighbours, one asks first.
 
         Its question tells the other that it is there. Which one is as good as random, and known to both.
         """
         own, other = self.table.self_key, key_of(neighbour)
         asks_first = (own < other) == bool(distance(own, other) & 1)
-        return limits.NEIGHBOUR_PROBE_S + (0.0 if asks_first else limits.LIVENESS_TICK_S)
+        scan_s = limits.LIVENESS_SCAN_TICKS * limits.LIVENESS_TICK_S
+        return patience_s if asks_first else patience_s + min(scan_s, patience_s)
 
     async def _serve_returns(self) -> NoReturn:
         """After a lost member has returned, try others that were lost, spread over about a second."""
@@ -363,6 +391,9 @@ class Peers:
             call(peer)
 
     def _drop(self, peer: PeerId) -> None:
+        if self.is_near(peer):
+            self.departures_lately.note()
+            self.departures.note()
         promoted = self.table.remove(peer)
         self._connections.protect(peer, False)
         for call in self._left:

@@ -3,6 +3,10 @@
 `provide` tells the k peers closest to the content's multihash and is repeated (reprovided) every 22
 hours until `stop_providing`; the schedule survives restarts and spreads over its interval.
 
+Holders cannot hand provider records over: peers refuse one that its provider does not send itself. So
+where peers depart fast, as this node sees by its own neighbours, it reprovides by the time a third
+of those that it told have gone.
+
 Source: libp2p kad-dht spec, "Content provider advertisement" and "Content provider discovery";
 go-libp2p-kad-dht, routing.go and amino/defaults.go.
 """
@@ -48,6 +52,7 @@ class Providers:
         self._request_timeout_s = seconds(config.request_timeout)
         now, unix_now = trio.current_time(), self._clock.unix_now()
         self._schedule = ReprovideSchedule(origin_s=now - unix_now)
+        self._interval_s = limits.REPROVIDE_INTERVAL_S  # of all keys, unless peers depart faster
         self._changed = trio.Event()
         for own in store.own_provides():
             if not own.local_only:
@@ -176,6 +181,7 @@ class Providers:
         """Announce again what is due. Only cancellation ends it."""
         while True:
             self._changed = trio.Event()
+            self._keep_pace()
             for multihash in self._schedule.poll(trio.current_time(), limit=limits.REPROVIDES_AT_ONCE):
                 try:
                     with self._events.operation("reprovide", multihash) as outcome:
@@ -184,8 +190,19 @@ class Providers:
                 except PrimeDhtError as error:
                     self._schedule.failed(multihash, trio.current_time())
                     log.warning("reprovide_failed", multihash=multihash.hex(), code=error.code)
-            with trio.move_on_at(self._schedule.next_poll_at()):
+            tick_at = trio.current_time() + limits.REPROVIDE_TICK_S
+            with trio.move_on_at(min(self._schedule.next_poll_at(), tick_at)):
                 await self._changed.wait()
+
+    def _keep_pace(self) -> None:
+        """Reprovide as often as holders depart."""
+        interval_s = self._peers.departures.until_gone_s(limits.REPROVIDE_GONE_SHARE)
+        interval_s = max(interval_s, limits.REPROVIDE_INTERVAL_S_MIN)
+        interval_s = min(interval_s, limits.REPROVIDE_INTERVAL_S)
+        ratio = interval_s / self._interval_s
+        if max(ratio, 1 / ratio) >= limits.REPROVIDE_CHANGE_MIN:
+            self._interval_s = interval_s
+            self._schedule.shorten(interval_s, trio.current_time())
 
 
 def _check(multihash: bytes) -> None:

@@ -151,18 +151,23 @@ class Repair:
             else:
                 found = (self._values.store.entry(key) for key in fresh)
                 entries = [entry for entry in found if entry is not None and self._applies(entry)]
+            partners = dict.fromkeys(() if table_changed else self._peers.partners)
             for count, entry in enumerate(entries):
                 if count % limits.REPAIR_SCAN_SLICE == 0:
                     await trio.lowlevel.checkpoint()
-                self._plan(entry)
+                partners.update(dict.fromkeys(self._plan(entry)))
+            self._peers.partners = partners
             if table_changed or len(self._holders) > 2 * len(self._values.store) + limits.REPAIR_SCAN_SLICE:
                 self._forget_gone()
             if table_changed:
                 scanned_at = trio.current_time()
                 scan_s = scanned_at - began
 
-    def _plan(self, entry: IndexEntry) -> None:
-        """Set when this record is next seen to: soon if somebody lacks it, else in its interval."""
+    def _plan(self, entry: IndexEntry) -> tuple[PeerId, ...]:
+        """Set when this record is next seen to: soon if somebody lacks it, else in its interval.
+
+        Returns whose death we must notice: the closest holder watches the others, the second watches it.
+        """
         now = trio.current_time()
         rank, others = self._role(entry)
         if entry.key not in self._holders:  # from an earlier life; let the table fill first
@@ -179,6 +184,7 @@ class Repair:
             self._idle.unpark_all()
         elif entry.key not in self._due:
             self._due.set(entry.key, now + self._rng.uniform(0, self._interval_s()))
+        return others if rank == 0 else others[:1] if rank == 1 else ()
 
     async def _serve_due(self) -> NoReturn:
         while True:

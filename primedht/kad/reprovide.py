@@ -5,6 +5,8 @@ were added at once, and neighbours in the keyspace, whose lookups lead to the sa
 together. The time between two announcements of an item is never more than its interval and, unless
 it failed, never less than half.
 
+Where holders depart fast, `shorten` makes all intervals as short as that takes.
+
 Items that are overdue, after a restart or a time offline, are handed out at a bounded rate.
 
 Source: the sweep of go-libp2p-kad-dht, provider/; intervals: amino/defaults.go;
@@ -30,6 +32,8 @@ class _Item:
     item: bytes
     interval_s: float
     place: float  # 0 to 1: its key's place in the keyspace
+    own_interval_s: float  # unless it is to be announced more often
+    last: float  # when it was announced; -inf if never
     due: float = inf  # inf while it is being announced
     failures: int = 0
 
@@ -62,6 +66,7 @@ class ReprovideSchedule:
         self._items: dict[bytes, _Item] = {}
         self._heap: list[tuple[float, bytes]] = []
         self._load_per_s = 0.0
+        self._interval_s_max = inf
         self._slot_at = -inf  # when the next item may be handed out
 
     def __len__(self) -> int:
@@ -87,13 +92,22 @@ class ReprovideSchedule:
         """
         self.remove(item)
         place = self._key_of(item) / self._keyspace
-        entry = self._items[item] = _Item(item, interval_s, place)
-        self._load_per_s += 1 / interval_s
-        if age_s is None:
-            self._set_due(entry, now)
-        else:
-            age_s = max(0.0, age_s)  # a wall clock may have been set back in between
-            self._set_due(entry, self._next_time(entry, now - age_s))
+        # A wall clock may have been set back in between.
+        last = -inf if age_s is None else now - max(0.0, age_s)
+        entry = self._items[item] = _Item(
+            item, min(interval_s, self._interval_s_max), place, interval_s, last
+        )
+        self._load_per_s += 1 / entry.interval_s
+        self._set_due(entry, now if age_s is None else self._next_time(entry, last))
+
+    def shorten(self, interval_s_max: float, now: float) -> None:
+        """Announce every item at least every `interval_s_max`; a larger one than before lengthens again."""
+        self._interval_s_max = interval_s_max
+        for entry in self._items.values():
+            entry.interval_s = min(entry.own_interval_s, interval_s_max)
+            if entry.due < inf and not entry.failures and entry.last > -inf:
+                self._set_due(entry, max(now, self._next_time(entry, entry.last)))
+        self._load_per_s = sum(1 / entry.interval_s for entry in self._items.values())
 
     def remove(self, item: bytes) -> bool:
         """Stop announcing `item`; return whether it was scheduled."""
@@ -129,7 +143,7 @@ class ReprovideSchedule:
         """Note that `item` has been announced. An item removed meanwhile stays removed."""
         entry = self._items.get(item)
         if entry is not None:
-            entry.failures = 0
+            entry.failures, entry.last = 0, now
             self._set_due(entry, self._next_time(entry, now))
 
     def failed(self, item: bytes, now: float) -> None:

@@ -223,6 +223,11 @@ class RoutingTable:
                 break
         return found
 
+    def has_room(self, peer: PeerId) -> bool:
+        """Whether `peer` would find a place: its bucket has one, or can be split."""
+        index = self._index(self._key_of(peer))
+        return not self._buckets[index].full or index == len(self._buckets) - 1
+
     def nearest(self, n: int) -> list[PeerId]:
         """Return the `n` members closest to ourselves, closest first."""
         return self.find_closest(self.self_key, n)

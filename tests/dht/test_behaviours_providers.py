@@ -250,3 +250,28 @@ async def test_the_addresses_of_a_provider_are_bounded(autojump_clock):
         (info,) = (await client.request(node.peer, get_providers(CID))).provider_peers
         assert 0 < len(info.addrs) <= limits.PEER_ADDRS_MAX
         assert sum(map(len, info.addrs)) <= limits.PEER_ADDRS_BYTES_MAX
+
+
+async def test_where_peers_depart_a_provider_announces_again_in_time(autojump_clock):
+    """Beside behaviour 52: the record outlives all that were told first, long before 22 hours."""
+    async with SimWorld(57, 30, links=LINKS, config=small(k_bucket_size=10)) as world:
+        await world.settle()
+        provider, reader = world.nodes[0], world.nodes[1]
+        await provider.dht.provide(CID)
+        for number in range(120):
+            node = world.nodes[2 + 11 * number % 28]  # each is up for 28 minutes
+            await node.crash()
+            await trio.sleep(60)
+            await node.restart(keep_store=False)
+            if number >= 60 and not number % 6:
+                assert [info.id for info in await find(reader)] == [provider.peer], number
+
+
+async def test_where_peers_stay_a_provider_announces_once_in_22_hours(autojump_clock):
+    async with SimWorld(58, 5, links=LINKS) as world:
+        await world.settle()
+        provider = world.nodes[0]
+        await provider.dht.provide(CID)
+        sent = provider.host.traffic.sent[MessageType.ADD_PROVIDER]
+        await trio.sleep(10 * 3600)
+        assert provider.host.traffic.sent[MessageType.ADD_PROVIDER] == sent

@@ -27,7 +27,14 @@ def departed():
     return gone
 
 
+def bring_back(departed, *, lost_at=0.0):
+    departed.note_failure(PEERS[0], lost_at, was_member=True)
+    assert departed.forget(PEERS[0])
+
+
 def test_lost_members_are_tried_out_of_turn_closest_first_and_each_but_once(departed):
+    assert departed.closest_out_of_turn(1.0, exclude=()) is None, "nobody has returned"
+    bring_back(departed)
     tried = []
     while (peer := departed.closest_out_of_turn(1.0, exclude=())) is not None:
         departed.try_out_of_turn(peer, 1.0)
@@ -43,8 +50,16 @@ def test_a_try_out_of_turn_uses_up_no_attempt(departed):
         assert departed.note_failure(peer, now, was_member=False)
         now += limits.DEPARTED_OUT_OF_TURN_S
     departed.note_failure(peer, now, was_member=False)
-    assert peer not in departed.due(now + 2 * limits.DEPARTED_PAUSE_S - 1)
-    assert peer in departed.due(now + 2 * limits.DEPARTED_PAUSE_S)
+    pause_s = limits.DEPARTED_PAUSE_GROWTH * limits.DEPARTED_PAUSE_S
+    assert peer not in departed.due(now + pause_s - 1)
+    assert peer in departed.due(now + pause_s)
+
+
+def test_one_that_returns_says_nothing_of_those_lost_at_another_time(departed):
+    bring_back(departed, lost_at=limits.DEPARTED_TOGETHER_S + 1)
+    assert departed.closest_out_of_turn(1000.0, exclude=()) is None
+    bring_back(departed, lost_at=limits.DEPARTED_TOGETHER_S)
+    assert departed.closest_out_of_turn(1000.0, exclude=()) == PEERS[1]
 
 
 def test_a_peer_is_given_up_after_its_attempts(departed):

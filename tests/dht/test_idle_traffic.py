@@ -53,8 +53,18 @@ async def test_of_two_neighbours_one_asks(autojump_clock):
     async with SimWorld(53, 2, links=LINKS, config=small(refresh_interval=36000)) as world:
         await world.settle()
         one, other = world.nodes
-        patience = [node.dht.peers._probe_after_s(peer.peer) for node, peer in ((one, other), (other, one))]
-        assert sorted(patience) == [
-            limits.NEIGHBOUR_PROBE_S,
-            limits.NEIGHBOUR_PROBE_S + limits.LIVENESS_TICK_S,
-        ]
+        patience = [node.dht.peers._turn_s(peer.peer, 300.0) for node, peer in ((one, other), (other, one))]
+        assert sorted(patience) == [300.0, 300.0 + limits.LIVENESS_SCAN_TICKS * limits.LIVENESS_TICK_S]
+
+
+async def test_only_those_with_whom_records_are_shared_are_asked_often(autojump_clock):
+    async with SimWorld(54, 12, links=LINKS, config=small(replication_factor=3)) as world:
+        await world.settle()
+        assert not any(node.dht.peers.partners for node in world.nodes)
+        await world.nodes[0].dht.put_value(b"key", b"value")
+        await trio.sleep(5)
+        closest = world.closest(b"key", 3)
+        first, second, third = (node.dht.peers.partners for node in closest)
+        assert set(first) == {closest[1].peer, closest[2].peer}
+        assert set(second) == {closest[0].peer}
+        assert not third

@@ -168,3 +168,31 @@ def test_a_clock_set_back_makes_nothing_older_than_now() -> None:
     due = schedule.due_at(key(1))
     assert due is not None
     assert 105 <= due <= 110
+
+
+def test_intervals_are_shortened_and_lengthened_again() -> None:
+    schedule = tiny(rate_per_s=1000)
+    for n in range(0, 256, 16):
+        schedule.add(key(n), 0.0, interval_s=22 * HOUR)
+    schedule.shorten(HOUR, 30 * 60.0)
+    schedule.add(key(255), 30 * 60.0, interval_s=22 * HOUR)
+    log = run(schedule, 30 * 60.0, 10 * HOUR)
+    for n in (*range(0, 256, 16), 255):
+        times = [at for at, item in log if item == key(n)]
+        assert times[0] <= 1.5 * HOUR + 1
+        assert all(HOUR / 2 - 1 <= later - earlier <= HOUR + 1 for earlier, later in pairwise(times))
+    schedule.shorten(22 * HOUR, 10 * HOUR)
+    assert min(at for at, _ in run(schedule, 10 * HOUR, 60 * HOUR)) > 19 * HOUR
+    assert len(run(schedule, 60 * HOUR, 82 * HOUR)) == 17
+
+
+def test_shortening_hurries_none_that_failed_or_is_under_way() -> None:
+    schedule = tiny(rate_per_s=1000)
+    schedule.add(key(1), 0.0, interval_s=22 * HOUR, age_s=None)
+    schedule.add(key(2), 0.0, interval_s=22 * HOUR, age_s=None)
+    assert schedule.poll(0.0, limit=2) == [key(1), key(2)]
+    schedule.failed(key(2), 0.0)
+    retry_at = schedule.due_at(key(2))
+    schedule.shorten(HOUR, 1.0)
+    assert schedule.due_at(key(1)) == inf
+    assert schedule.due_at(key(2)) == retry_at
