@@ -53,6 +53,18 @@ class Refusal:
     code: str
 
 
+@dataclass(slots=True)
+class PeerShare:
+    """What one peer did for a fetch. rate: measured, in bytes per second. gone: why it was asked no more."""
+
+    peer: PeerId
+    blocks: int = 0
+    bytes: int = 0
+    duplicates: int = 0
+    rate: float | None = None
+    gone: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class PutResult:
     """Who holds a value after a put.

@@ -10,6 +10,7 @@ from typing import Protocol
 from primedht.blocks.block import Block
 from primedht.cids import Cid
 from primedht.ids import PeerId
+from primedht.results import PeerShare
 
 
 class Hold(Protocol):
@@ -60,16 +61,10 @@ class Blockstore(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class PeerShare:
-    """What one peer did for a fetch. rate: measured, in bytes per second. gone: why it was asked no more."""
+class Put(Protocol):
+    """As `Blockstore.put`."""
 
-    peer: PeerId
-    blocks: int = 0
-    bytes: int = 0
-    duplicates: int = 0
-    rate: float | None = None
-    gone: str = ""
+    async def __call__(self, blocks: Sequence[Block], *, hold: Hold) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +81,14 @@ class Exchange(Protocol):
 
     async def fetch(
         self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None,
-        peers: frozenset[PeerId] | None = None,
+        peers: frozenset[PeerId] | None = None, leaves: bool = True, put: Put | None = None,
     ) -> Fetched:  # fmt: skip
         """Return once the block, or all of the DAG below it too, is in the blockstore.
 
         What is there already is not fetched again. hold: keeps every block that comes. bytes_max: of
-        all that may be fetched. peers: to ask no others. Raises `BlockNotFound` if nobody who was found
-        has a block, `OperationTimeout`, `ValueTooLarge`, and what the store raises.
+        all that may be fetched. peers: to ask no others. leaves: those that are plain bytes too. put: in
+        place of the blockstore's. Raises `BlockNotFound` if nobody who was found has a block,
+        `OperationTimeout`, `ValueTooLarge`, and what `put` raises.
         """
         ...
 

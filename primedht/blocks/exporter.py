@@ -41,6 +41,16 @@ class Entry:
     dag_bytes: int
 
 
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """Bytes of a file that one block has. content: None where they are all of the block, and not read."""
+
+    cid: Cid
+    offset: int
+    size_bytes: int
+    content: bytes | None
+
+
 async def describe(get: GetBlock, cid: Cid) -> Item:
     """Return what `cid` stands for. Raises `InvalidDag`, and what `get` raises."""
     if cid.codec == RAW:
@@ -59,6 +69,21 @@ async def read_file(
     get: GetBlock, root: Cid, *, start: int = 0, end: int | None = None
 ) -> AsyncIterator[bytes]:
     """Yield the file's bytes from `start` up to `end` in pieces; blocks outside that are not read."""
+    async for part in file_parts(get, root, start=start, end=end):
+        content = await get(part.cid) if part.content is None else part.content
+        check_part(part, content)
+        piece = content[max(0, start - part.offset) : None if end is None else end - part.offset]
+        if piece:
+            yield piece
+
+
+async def file_parts(
+    get: GetBlock, root: Cid, *, start: int = 0, end: int | None = None
+) -> AsyncIterator[FilePart]:
+    """Yield where in a file the bytes of each block are, in order. Leaves of plain bytes are not read.
+
+    start, end: leave out parts that lie outside. `check_part` tells whether a leaf is what is said of it.
+    """
     position = 0
     waiting: list[tuple[Cid, int | None, int]] = [(root, None, 0)]
     while waiting:
@@ -68,17 +93,26 @@ async def read_file(
             continue
         if end is not None and position >= end:
             return
+        if cid.codec == RAW and claimed is not None:
+            yield FilePart(cid, position, claimed, None)
+            position += claimed
+            continue
         content, links, parts = await _read_part(get, cid)
         if claimed is not None and claimed != len(content) + sum(parts):
             raise InvalidDag(f"{cid} is a part of {len(content) + sum(parts)} bytes, not of {claimed}")
         if links and depth == limits.DAG_DEPTH_MAX:
             raise InvalidDag(f"{root} is over {limits.DAG_DEPTH_MAX} levels deep")
-        piece = content[max(0, start - position) : None if end is None else end - position]
+        if content:
+            yield FilePart(cid, position, len(content), content)
         position += len(content)
-        if piece:
-            yield piece
         for link, size in zip(reversed(links), reversed(parts), strict=True):
             waiting.append((link.cid, size, depth + 1))
+
+
+def check_part(part: FilePart, content: bytes) -> None:
+    """Raise `InvalidDag` unless a leaf has the size that the node above it says."""
+    if len(content) != part.size_bytes:
+        raise InvalidDag(f"{part.cid} is a part of {len(content)} bytes, not of {part.size_bytes}")
 
 
 async def list_directory(get: GetBlock, cid: Cid) -> list[Entry]:

@@ -47,7 +47,7 @@ class Extraction:
 
     def entry(self, entry: ContentEntry) -> None:
         """Begin a file, or make a directory or a symbolic link."""
-        with self._failing():
+        with failing(self._target):
             self._end_file()
             if entry.kind == "file":
                 self._check_room(entry.size_bytes)
@@ -64,7 +64,7 @@ class Extraction:
             raise InvalidDag(f"{self._target}: more bytes than were announced")
         self._left_bytes -= len(data)
         self.content_bytes += len(data)
-        with self._failing():
+        with failing(self._target):
             if isinstance(self._file, WholeFile):
                 self._file.write(data)
                 return
@@ -74,7 +74,7 @@ class Extraction:
 
     def commit(self) -> None:
         """Let it appear where it was asked for."""
-        with self._failing():
+        with failing(self._target):
             self._end_file(commit=True)
             if self._temporary is not None:
                 self._check_free()
@@ -149,14 +149,16 @@ class Extraction:
         if size > free_bytes:
             raise DiskFull(f"{self._target}: {size} bytes, and {free_bytes} are free; make room")
 
-    @contextmanager
-    def _failing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            if error.errno in _FULL:
-                raise DiskFull(f"{self._target}: {error.strerror}; make room") from None
-            raise InvalidArgument(f"{self._target}: {error.strerror}; choose another path") from None
+
+@contextmanager
+def failing(target: Path) -> Iterator[None]:
+    """Raise what the operating system refuses as `DiskFull`, or `InvalidArgument` for another path."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(f"{target}: {error.strerror}; make room") from None
+        raise InvalidArgument(f"{target}: {error.strerror}; choose another path") from None
 
 
 def check_target(path: Path, size_bytes: int) -> None:

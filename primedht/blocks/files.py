@@ -31,6 +31,8 @@ _TEMPORARY = "new"
 class BlockFiles(Protocol):
     """Bytes by multihash. All methods block; call them in a worker thread."""
 
+    is_durable: bool
+
     def write(self, blocks: Sequence[Block]) -> None:
         """Store blocks durably, all or none. Raises `DiskFull` or `StoreUnavailable`."""
         ...
@@ -50,6 +52,8 @@ class BlockFiles(Protocol):
 
 class DiskBlockFiles:
     """`BlockFiles` in a directory of ours."""
+
+    is_durable = True
 
     def __init__(self, root: Path, *, disk_free_bytes_min: int = limits.BLOCKS_DISK_FREE_BYTES_MIN) -> None:
         """Make the directory and throw away what an earlier process had not finished."""
@@ -134,6 +138,8 @@ class DiskBlockFiles:
 
 class MemoryBlockFiles:
     """`BlockFiles` that forget everything, for nodes without a data directory."""
+
+    is_durable = False
 
     def __init__(self) -> None:
         self._files: dict[bytes, bytes] = {}

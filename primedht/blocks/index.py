@@ -88,7 +88,14 @@ def parse_file(raw: bytes) -> ReferencedFile | None:
     except StoreCorrupt:
         return None
     root = Cid.from_bytes(message.root_cid) if message.root_cid else None
-    return ReferencedFile(Path(os.fsdecode(message.path)), message.size_bytes, message.mtime_ns, root)
+    return ReferencedFile(
+        Path(os.fsdecode(message.path)),
+        message.size_bytes,
+        message.mtime_ns,
+        root,
+        Path(os.fsdecode(message.interim_path)) if message.interim_path else None,
+        message.partial,
+    )
 
 
 def sealed_file(file: ReferencedFile) -> bytes:
@@ -97,5 +104,7 @@ def sealed_file(file: ReferencedFile) -> bytes:
         size_bytes=file.size_bytes,
         mtime_ns=file.mtime_ns,
         root_cid=b"" if file.root is None else bytes(file.root),
+        interim_path=b"" if file.interim is None else os.fsencode(file.interim),
+        partial=file.partial,
     )
     return seal(message)

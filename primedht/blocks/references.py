@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from primedht.cids import Cid
 from primedht.errors import FileChanged, InvalidArgument, LocalError, StoreUnavailable
+
+HIDDEN_PREFIX = ".primedht-"
+"""Of files and directories that are not complete."""
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EISDIR, errno.ENXIO}
 
@@ -18,13 +23,16 @@ _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EISDIR, e
 class ReferencedFile:
     """A file as it was when it was added.
 
-    root: the CID of what it was added as, itself or a directory; None until that is known.
+    root: the CID of what it was added as, itself or a directory; None until that is known. interim: where it
+    is until it is renamed to `path`. partial: it is being written here, so its time says nothing yet.
     """
 
     path: Path
     size_bytes: int
     mtime_ns: int
     root: Cid | None
+    interim: Path | None = None
+    partial: bool = False
 
 
 def describe(path: Path, descriptor: int) -> tuple[int, int]:
@@ -53,7 +61,7 @@ def read_piece(file: ReferencedFile, offset: int, size: int) -> bytes:
     cannot be told now.
     """
     try:
-        descriptor = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        descriptor = _open(file)
     except OSError as error:
         raise _as_local(error, file) from None
     try:
@@ -68,16 +76,36 @@ def read_piece(file: ReferencedFile, offset: int, size: int) -> bytes:
 def check_unchanged(file: ReferencedFile) -> None:
     """Raise as `read_piece` does, without reading."""
     try:
-        _check_unchanged(file, file.path.stat())
+        descriptor = _open(file)
     except OSError as error:
         raise _as_local(error, file) from None
+    try:
+        _check_unchanged(file, os.fstat(descriptor))
+    finally:
+        os.close(descriptor)
+
+
+def _open(file: ReferencedFile) -> int:
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    if file.interim is not None:
+        with suppress(FileNotFoundError):  # it was renamed meanwhile
+            return os.open(file.interim, flags)
+    return os.open(file.path, flags)
+
+
+def remove_partial(file: ReferencedFile) -> None:
+    """Remove a file that was being written, and with the last one of them the hidden directory."""
+    assert file.interim is not None
+    with suppress(OSError):
+        file.interim.unlink()
+    hidden = next((each for each in file.interim.parents if each.name.startswith(HIDDEN_PREFIX)), None)
+    if hidden is not None and not any(files for _, _, files in os.walk(hidden)):
+        shutil.rmtree(hidden, ignore_errors=True)
 
 
 def _check_unchanged(file: ReferencedFile, found: os.stat_result) -> None:
-    if not stat.S_ISREG(found.st_mode) or (found.st_size, found.st_mtime_ns) != (
-        file.size_bytes,
-        file.mtime_ns,
-    ):
+    mtime_ns = file.mtime_ns if file.partial else found.st_mtime_ns
+    if not stat.S_ISREG(found.st_mode) or (found.st_size, mtime_ns) != (file.size_bytes, file.mtime_ns):
         raise FileChanged(f"{file.path} was changed after it was added; add it again")
 
 

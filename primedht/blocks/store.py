@@ -77,6 +77,7 @@ class LocalBlockstore:
         self._holds: set[_Kept] = set()
         self._guard: _Kept | None = None  # what was touched while a collection is under way
         self.on_file_changed: FileListener = lambda file: None
+        self.files_in_use: set[bytes] = set()  # being written now
         self.make_room: Callable[[], Awaitable[bool]] = _make_none
         self.on_stored: Callable[[list[Cid]], None] = lambda cids: None
 
@@ -84,6 +85,11 @@ class LocalBlockstore:
     def counts(self) -> Counts:
         """What is held now."""
         return self._counts
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether blocks are on disk."""
+        return self._files.is_durable
 
     @property
     def bytes_max(self) -> int | None:
@@ -244,6 +250,27 @@ class LocalBlockstore:
                     changes[FILE + file_id] = index.sealed_file(replace(file, root=root))
             await self._kv.put(changes)
 
+    async def rename_root(self, before: Cid, after: Cid) -> None:
+        """Let another root stand for files that `before` stands for: it is what is announced."""
+        files = await self.referenced_files()
+        await self.update_files(
+            {file_id: replace(file, root=after) for file_id, file in files.items() if file.root == before}
+        )
+
+    async def update_files(self, files: Mapping[bytes, ReferencedFile]) -> None:
+        """Describe referenced files anew, by file id. Nothing needs to refer to them yet."""
+        sealed = [(FILE + file_id, index.sealed_file(file)) for file_id, file in files.items()]
+        for start in range(0, len(sealed), limits.STORE_CHANGES_MAX):
+            async with self._lock:
+                await self._kv.put(dict(sealed[start : start + limits.STORE_CHANGES_MAX]))
+
+    async def refers_to(self, cid: Cid, file_id: bytes, offset: int) -> bool:
+        """Return whether a block is known to be that piece of a referenced file."""
+        entry = await index.load_entry(self._kv, cid.multihash)
+        return entry is not None and any(
+            (each.file_id, each.offset) == (file_id, offset) for each in entry.references
+        )
+
     async def forget_files(self, file_ids: Sequence[bytes]) -> None:
         """Forget referenced files, and the blocks that are pieces of no other."""
         for file_id in file_ids:
@@ -265,17 +292,21 @@ class LocalBlockstore:
             except FileChanged:
                 await self._drop_file(key[len(FILE) :], file)
 
-    async def referenced_files(self) -> list[ReferencedFile]:
-        """Return the users' files that blocks refer to."""
-        files = [index.parse_file(raw) async for _, raw in scan_all(self._kv, FILE)]
-        return [file for file in files if file is not None]
+    async def referenced_files(self) -> dict[bytes, ReferencedFile]:
+        """Return the users' files that blocks refer to, by file id."""
+        files = {key[len(FILE) :]: index.parse_file(raw) async for key, raw in scan_all(self._kv, FILE)}
+        return {file_id: file for file_id, file in files.items() if file is not None}
 
     async def forget_unused_files(self) -> None:
-        """Forget the users' files that no block refers to any more."""
-        async for key, _ in scan_all(self._kv, FILE):
+        """Forget the users' files that no block refers to any more; what was never complete is removed."""
+        async for key, raw in scan_all(self._kv, FILE):
+            file_id, file = key[len(FILE) :], index.parse_file(raw)
             async with self._lock:
-                if not await self._kv.scan(REFERENCE + key[len(FILE) :], limit=1):
-                    await self._kv.put({key: None})
+                if file_id in self.files_in_use or await self._kv.scan(REFERENCE + file_id, limit=1):
+                    continue
+                if file is not None and file.partial:
+                    await self._in_thread(partial(references.remove_partial, file))
+                await self._kv.put({key: None})
 
     # --- keeping and removing ------------------------------------------------------------------------
 

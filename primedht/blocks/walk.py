@@ -23,14 +23,18 @@ class Found:
     local: Path
 
 
-def walk(start: Path, *, hidden: bool = False) -> Iterator[Found]:
-    """Yield `start` if it is a file, else all that is below it; symbolic links below are not followed.
+def walk(start: Path, *, hidden: bool = False, follow_links: bool = False) -> Iterator[Found]:
+    """Yield `start` if it is a file, else all that is below it; symbolic links below are links.
 
-    hidden: take names that begin with a dot too. Raises `InvalidArgument` for what is neither file nor
-    directory nor link, and for names that are not UTF-8; `OSError` for what cannot be read.
+    hidden: take names that begin with a dot too. follow_links: those are files that lead to one below
+    `start`, or for a snapshot in a Hugging Face cache to one of the same repository; others could make
+    whoever publishes a stranger's directory publish files of their own. Raises `InvalidArgument` for what is
+    neither file nor directory nor link, and for names that are not UTF-8; `OSError` for what cannot be read.
     """
     if stat.S_ISDIR(start.stat().st_mode):
-        yield from _below(start, "", hidden, DIRECTORY_DEPTH_MAX)
+        for found in _below(start, "", hidden, DIRECTORY_DEPTH_MAX):
+            leads_to = _followed(found.local, start) if follow_links and found.kind == "symlink" else None
+            yield found if leads_to is None else Found(found.path, "file", leads_to)
     else:
         yield Found("", _kind(start, start.stat().st_mode), start)
 
@@ -46,6 +50,15 @@ def open_regular(path: Path, *, follow: bool = False) -> int:
         os.close(descriptor)
         raise InvalidArgument(f"{path} is no regular file")
     return descriptor
+
+
+def _followed(link: Path, start: Path) -> Path | None:
+    """Return the regular file that a link leads to, if it may be followed."""
+    top = start.resolve()
+    if top.parent.name == "snapshots":  # huggingface_hub, "Understand caching": snapshots/REVISION, blobs
+        top = top.parents[1]
+    leads_to = Path(os.path.realpath(link))  # a loop of links leads to itself, which is no file
+    return leads_to if top in leads_to.parents and leads_to.is_file() else None
 
 
 def _below(folder: Path, prefix: str, hidden: bool, depth_left: int) -> Iterator[Found]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from primedht.units import format_size
 
 if TYPE_CHECKING:
     from primedht.client import FoundModel
+    from primedht.results import PeerShare
 
 app = App(name="model", help="Models: named, versioned, signed.")
 
@@ -45,6 +47,9 @@ def push(
     key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Publish as the owner of this key of `primedht key`.")
     ] = None,
+    in_place: Annotated[
+        bool, typer.Option("--in-place", help="Do not copy files; read them where they are.")
+    ] = False,
     timeout: Timeout = "60s",
     as_json: AsJson = False,
     control: Control = None,
@@ -56,8 +61,9 @@ def push(
     limit_s = common.timeout_s(timeout)
     with Meter("pushing", quiet=as_json):
         found = common.client(control, data_dir).models.push(
-            *(path, name), version=version, metadata=told, training_config=config, key=key, timeout=limit_s
-        )
+            *(path, name), version=version, metadata=told, training_config=config, key=key, in_place=in_place,
+            timeout=limit_s,
+        )  # fmt: skip
     _print_model(found, as_json=as_json)
 
 
@@ -67,19 +73,29 @@ def pull(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where it goes; it must be new.")
     ] = None,
+    trace: Annotated[bool, typer.Option("--trace", help="Say which peers sent how much of it.")] = False,
     timeout: Timeout = "1h",
     as_json: AsJson = False,
     control: Control = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Write a model's files to a directory, whole or not at all, and keep it for others too."""
+    """Write a model's files to a directory, whole or not at all, and provide them from there."""
     target = output if output is not None else Path(name.rpartition("/")[2].partition("@")[0])
     limit_s = common.timeout_s(timeout)
     with Meter("pulling", quiet=as_json):
-        found = common.client(control, data_dir).models.pull(name, target, timeout=limit_s)
+        found = common.client(control, data_dir).models.pull(name, target, timeout=limit_s, want_trace=trace)
     size = found.manifest.size_bytes
-    shown = {"path": str(target), "name": found.name, "cid": str(found.cid), "content_bytes": size}
-    common.print_result(shown, f"{target}  {format_size(size)}  {found.name}", as_json=as_json)
+    shown: dict[str, Any] = {
+        "path": str(target),
+        "name": found.name,
+        "cid": str(found.cid),
+        "content_bytes": size,
+    }
+    lines = [f"{target}  {format_size(size)}  {found.name}"]
+    if trace:
+        shown["peers"] = [asdict(share) | {"peer": str(share.peer)} for share in found.peers]
+        lines += map(_share_text, sorted(found.peers, key=lambda share: -share.bytes))
+    common.print_result(shown, *lines, as_json=as_json)
 
 
 @app.command(epilog="Example: primedht model info org/resnet50")
@@ -183,6 +199,12 @@ def _print_model(found: FoundModel, *, as_json: bool) -> None:
         lines.append(f"trained with  {json.dumps(dict(model.training_config))}")
     lines += [f"{name}: {text}" for name, text in manifest.metadata.items()]
     common.print_result(shown, *map(_printable, lines), as_json=as_json)
+
+
+def _share_text(share: PeerShare) -> str:
+    rate = "" if share.rate is None else f", {format_size(int(share.rate))}/s at last"
+    gone = f"; given up: {share.gone}" if share.gone else ""
+    return f"{share.peer}  {format_size(share.bytes)} in {share.blocks:,} blocks{rate}{gone}"
 
 
 def _printable(line: str) -> str:

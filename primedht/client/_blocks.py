@@ -204,6 +204,7 @@ def adding(
     announce: bool,
     in_place: bool,
     hidden: bool,
+    follow_links: bool,
     descriptors: bool,
     on_added: OnAdded | None,
 ) -> Adding:
@@ -216,7 +217,8 @@ def adding(
         raise InvalidArgument("in_place needs a path and the Unix socket: the daemon must reach the file")
     yield _step("add_begin", begin)
     if isinstance(source, os.PathLike):
-        yield from _add_path(Path(source), in_place, hidden, descriptors, on_added)
+        found = walk(Path(source), hidden=hidden, follow_links=follow_links)
+        yield from _add_path(Path(source), found, in_place, descriptors, on_added)
     elif isinstance(source, bytes):
         yield from _add_bytes("", iter((source,)))
     else:
@@ -226,12 +228,12 @@ def adding(
 
 
 def _add_path(
-    start: Path, in_place: bool, hidden: bool, descriptors: bool, on_added: OnAdded | None
+    start: Path, walked: Iterator[Found], in_place: bool, descriptors: bool, on_added: OnAdded | None
 ) -> Generator[Step, pb.PrimeResponse, None]:
     try:
         if start.is_dir():
             yield _step("add_entry", pb.AddEntry(path=b"", kind=pb.DIRECTORY))
-        for found in walk(start, hidden=hidden):
+        for found in walked:
             if found.kind == "file":
                 added = yield from _add_file(found, in_place, descriptors)
             else:

@@ -15,6 +15,7 @@ from primedht.results import (
     DiscoveredPeer,
     FoundValue,
     NameRecord,
+    PeerShare,
     ProvideResult,
     PublishedName,
     PutResult,
@@ -141,6 +142,13 @@ def _error_types() -> dict[str, type[errors.PrimeDhtError]]:
 
 def _peers(raw: object) -> tuple[PeerId, ...]:
     return tuple(PeerId(peer) for peer in cast("list[bytes]", raw))
+
+
+def peer_share(message: pb.PeerShare) -> PeerShare:
+    rate = message.bytes_per_s if message.HasField("bytes_per_s") else None
+    return PeerShare(
+        PeerId(message.peer), message.blocks, message.bytes, message.duplicates, rate, message.gone
+    )
 
 
 def _refusals(messages: object) -> tuple[Refusal, ...]:

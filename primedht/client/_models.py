@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from primedht.cids import Cid
+from primedht.client import _decode
 from primedht.client._call import Call, Duration, peer_id, prime_call
 from primedht.errors import InvalidArgument
 from primedht.ids import PeerId
 from primedht.limits import CONTROL_TIMEOUT_S
 from primedht.pb import p2pd_pb2 as pb
+from primedht.results import PeerShare
 
 if TYPE_CHECKING:
     from primedht.tensors.arrays import Array
@@ -23,11 +25,15 @@ UPLOAD_TTL_S = 3600.0  # of a pin that only a crash leaves behind
 
 
 class FoundModel(NamedTuple):
-    """A version of a model. name: with its version. cid: of its manifest."""
+    """A version of a model. name: with its version. cid: of its manifest.
+
+    peers: who sent how much of it for a pull with `want_trace`.
+    """
 
     name: str
     cid: Cid
     manifest: Manifest
+    peers: tuple[PeerShare, ...] = ()
 
 
 class ModelVersion(NamedTuple):
@@ -85,6 +91,19 @@ def publish(
 def fetch(name: str, *, timeout: Duration = 3600) -> Call[FoundModel]:
     """Get all of a version and keep it, without writing its files anywhere."""
     return prime_call("fetch_model", pb.FetchModelRequest(name=name), _models, timeout)
+
+
+def pull(name: str, to: Path, *, timeout: Duration, want_trace: bool) -> Call[FoundModel]:
+    """Let the daemon write a version's files. Raises `NotPermitted` where it cannot or may not."""
+    target = Path(os.path.abspath(to))
+    try:
+        parent = target.parent.stat()
+    except OSError as error:
+        raise InvalidArgument(f"{target.parent}: {error.strerror}; choose another path") from None
+    request = pb.PullModelRequest(
+        name=name, target=os.fsencode(target), parent_device=parent.st_dev, parent_inode=parent.st_ino
+    )
+    return prime_call("pull_model", request, _models, timeout, want_trace=want_trace)
 
 
 def verify(name: str, *, timeout: Duration = 3600) -> Call[FoundModel]:
@@ -198,4 +217,9 @@ def _models(prime: pb.PrimeResponse) -> Iterator[FoundModel]:
 
     if prime.HasField("model"):
         model = prime.model
-        yield FoundModel(model.name, Cid.from_bytes(model.cid), parse_manifest(model.manifest))
+        yield FoundModel(
+            model.name,
+            Cid.from_bytes(model.cid),
+            parse_manifest(model.manifest),
+            tuple(map(_decode.peer_share, model.peers)),
+        )

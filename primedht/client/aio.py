@@ -235,12 +235,14 @@ class AsyncClient:
         announce: bool = True,
         in_place: bool = False,
         hidden: bool = False,
+        follow_links: bool = False,
         on_added: OnAdded | None = None,
     ) -> Content:
         """Add files, as `Client.add` does."""
         steps = _blocks.adding(
             source, profile=profile, name=name, ttl=ttl, pin=pin, announce=announce, in_place=in_place,
-            hidden=hidden, descriptors=isinstance(self._addr, UnixAddr), on_added=on_added,
+            hidden=hidden, follow_links=follow_links, descriptors=isinstance(self._addr, UnixAddr),
+            on_added=on_added,
         )  # fmt: skip
         return await self._converse(steps)
 

@@ -12,6 +12,7 @@ from primedht.blocks.extraction import check_target
 from primedht.client import _blocks, _models
 from primedht.client._call import Duration
 from primedht.client._models import FoundModel, KeptModel, ModelVersion, TensorPlace
+from primedht.errors import NotPermitted
 from primedht.ids import PeerId
 
 if TYPE_CHECKING:
@@ -38,17 +39,20 @@ class Models:
         training_config: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
+        in_place: bool = False,
         timeout: Duration = 60,
     ) -> FoundModel:
         """Publish a file or a directory as a version of `name`; the daemon reads it through open files.
 
-        key: a named key of the daemon, whose owner `me` is then. timeout: for publishing, once its bytes
+        key: a named key of the daemon, whose owner `me` is then. in_place: the files are not copied but read
+        where they are, as long as they stay as they are. timeout: for publishing, once its bytes
         are with the daemon. Raises as `primedht.ml.models.Models.publish`.
         """
         pin = _models.upload_pin()
         added = self._client.add(
-            Path(path), profile=PROFILE, name=pin, ttl=_models.UPLOAD_TTL_S, announce=False
-        )
+            Path(path), profile=PROFILE, name=pin, ttl=_models.UPLOAD_TTL_S, announce=False,
+            in_place=in_place, follow_links=True,
+        )  # fmt: skip
         try:
             return self._client._one(
                 _models.publish(
@@ -60,8 +64,26 @@ class Models:
         finally:
             self._client.unpin(added.cid, name=pin)
 
-    def pull(self, name: str, to: str | os.PathLike[str], *, timeout: Duration = 3600) -> FoundModel:
-        """Write a version's files to a new directory, whole or not at all; the daemon keeps it too."""
+    def pull(
+        self,
+        name: str,
+        to: str | os.PathLike[str],
+        *,
+        timeout: Duration = 3600,
+        want_trace: bool = False,
+    ) -> FoundModel:
+        """Write a version's files to a new directory, whole or not at all; the daemon keeps it too.
+
+        A daemon of the same user on the same machine writes the files itself and provides them from there,
+        as long as they stay as they are; another one keeps a copy. want_trace: say which peers sent it.
+        """
+        try:
+            call = _models.pull(name, Path(to), timeout=timeout, want_trace=want_trace)
+            return self._client._one(call)
+        except NotPermitted:
+            return self._pull_copy(name, to, timeout=timeout)
+
+    def _pull_copy(self, name: str, to: str | os.PathLike[str], *, timeout: Duration) -> FoundModel:
         known = self.info(name, timeout=timeout)
         check_target(Path(to), known.manifest.size_bytes)
         found = self.fetch(known.name, timeout=timeout)
@@ -131,13 +153,15 @@ class AsyncModels:
         training_config: Mapping[str, object] | None = None,
         metadata: Mapping[str, str] | None = None,
         key: str | None = None,
+        in_place: bool = False,
         timeout: Duration = 60,
     ) -> FoundModel:
         """Publish a file or a directory, as `Models.push` does."""
         pin = _models.upload_pin()
         added = await self._client.add(
-            Path(path), profile=PROFILE, name=pin, ttl=_models.UPLOAD_TTL_S, announce=False
-        )
+            Path(path), profile=PROFILE, name=pin, ttl=_models.UPLOAD_TTL_S, announce=False,
+            in_place=in_place, follow_links=True,
+        )  # fmt: skip
         try:
             return await self._client._one(
                 _models.publish(
@@ -149,8 +173,22 @@ class AsyncModels:
         finally:
             await self._client.unpin(added.cid, name=pin)
 
-    async def pull(self, name: str, to: str | os.PathLike[str], *, timeout: Duration = 3600) -> FoundModel:
+    async def pull(
+        self,
+        name: str,
+        to: str | os.PathLike[str],
+        *,
+        timeout: Duration = 3600,
+        want_trace: bool = False,
+    ) -> FoundModel:
         """Write a version's files to a new directory, as `Models.pull` does."""
+        try:
+            call = _models.pull(name, Path(to), timeout=timeout, want_trace=want_trace)
+            return await self._client._one(call)
+        except NotPermitted:
+            return await self._pull_copy(name, to, timeout=timeout)
+
+    async def _pull_copy(self, name: str, to: str | os.PathLike[str], *, timeout: Duration) -> FoundModel:
         known = await self.info(name, timeout=timeout)
         check_target(Path(to), known.manifest.size_bytes)
         found = await self.fetch(known.name, timeout=timeout)

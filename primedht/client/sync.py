@@ -254,6 +254,7 @@ class Client:
         announce: bool = True,
         in_place: bool = False,
         hidden: bool = False,
+        follow_links: bool = False,
         on_added: OnAdded | None = None,
     ) -> Content:
         """Add a file or a directory (a path object), bytes, or a binary file: cut into blocks, and pinned.
@@ -261,12 +262,14 @@ class Client:
         profile: how it is cut, see `primedht.blocks.profiles`. name, ttl: of the pin; None is for good.
         pin: False leaves it to the next collection. announce: tell the DHT that it is here. in_place: the
         files are not copied but read where they are, as long as they stay as they are. hidden: take names
-        that begin with a dot too. on_added: told each path, and what it became.
+        that begin with a dot too. follow_links: symbolic links to files of the same directory, or of the same
+        Hugging Face cache, are those files. on_added: told each path, and what it became.
         Raises `InvalidArgument` for what cannot be read, `StoreFull`, `DiskFull`; nothing stays then.
         """
         steps = _blocks.adding(
             source, profile=profile, name=name, ttl=ttl, pin=pin, announce=announce, in_place=in_place,
-            hidden=hidden, descriptors=isinstance(self._addr, UnixAddr), on_added=on_added,
+            hidden=hidden, follow_links=follow_links, descriptors=isinstance(self._addr, UnixAddr),
+            on_added=on_added,
         )  # fmt: skip
         return self._converse(steps)
 

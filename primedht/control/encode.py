@@ -13,6 +13,7 @@ from primedht.results import (
     DiscoveredPeer,
     FoundValue,
     NameRecord,
+    PeerShare,
     ProvideResult,
     PublishedName,
     PutResult,
@@ -125,6 +126,17 @@ def discovered_peers(peers: Iterable[DiscoveredPeer]) -> pb.DiscoveredPeers:
 
 def peer_info(peer: PeerId, addrs: Iterable[bytes]) -> pb.PeerInfo:
     return pb.PeerInfo(id=bytes(peer), addrs=list(addrs))
+
+
+def peer_share(share: PeerShare) -> pb.PeerShare:
+    return pb.PeerShare(
+        peer=bytes(share.peer),
+        blocks=share.blocks,
+        bytes=share.bytes,
+        duplicates=share.duplicates,
+        bytes_per_s=share.rate,
+        gone=share.gone or None,
+    )
 
 
 def _refusals(refusals: Iterable[Refusal]) -> list[pb.Refusal]:

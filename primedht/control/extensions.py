@@ -230,6 +230,7 @@ _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "stat_dag": blocks.stat_dag,
     "publish_model": models.publish,
     "fetch_model": models.fetch,
+    "pull_model": models.pull,
     "verify_model": models.verify,
     "list_models": models.list_models,
     "subscribe": events.subscribe,

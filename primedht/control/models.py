@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+from functools import partial
+from pathlib import Path
+
+import trio
 
 from primedht.cids import Cid
 from primedht.control import encode
 from primedht.control.operation import Operation
+from primedht.control.session import Session
 from primedht.errors import InvalidArgument, NotPermitted
 from primedht.ids import PeerId
 from primedht.ml.models import FoundModel
@@ -51,6 +57,33 @@ async def fetch(op: Operation) -> None:
         lambda: op.node.models.fetch(name, timeout=op.timeout_s), pb.Progress.TRANSFER, 0, None
     )
     await op.send(pb.PrimeResponse(model=_model(found)))
+
+
+async def pull(op: Operation) -> None:
+    """Answer PullModelRequest."""
+    wanted = op.request.pull_model
+    target = Path(os.fsdecode(wanted.target))
+    parent = (wanted.parent_device, wanted.parent_inode)
+    await trio.to_thread.run_sync(partial(_check_may_write, op.session, target, parent))
+    found = await op.report_while(
+        lambda: op.node.models.pull(wanted.name, target, timeout=op.timeout_s), pb.Progress.TRANSFER, 0, None
+    )
+    model = _model(found)
+    if op.want_trace and found.fetched is not None:
+        model.peers.extend(map(encode.peer_share, found.fetched.peers))
+    await op.send(pb.PrimeResponse(model=model))
+
+
+def _check_may_write(session: Session, target: Path, parent: tuple[int, int]) -> None:
+    """Raise `NotPermitted` unless the client could write there itself, and means the same place."""
+    if not session.is_same_user:
+        raise NotPermitted("the daemon writes files only for its own user; fetch the model and export it")
+    try:
+        found = target.parent.stat()
+    except OSError:
+        found = None
+    if found is None or not target.is_absolute() or (found.st_dev, found.st_ino) != parent:
+        raise NotPermitted(f"the daemon does not see {target.parent}; fetch the model and export it")
 
 
 async def verify(op: Operation) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import socket
+import struct
 from array import array
 from collections import deque
 
@@ -18,6 +19,7 @@ from primedht.wire.frames import FrameReader, encode_frame
 
 _RECEIVE_BYTES = 64 << 10
 _SEND_BYTES = 64 << 10
+_CREDENTIALS = struct.Struct("iII")  # of a peer: process, user and group (unix(7), SO_PEERCRED)
 
 
 class ClientGone(Exception):
@@ -55,6 +57,15 @@ class Session:
         self._put_back: pb.Request | None = None
         self._passes_descriptors = stream.socket.family == socket.AF_UNIX
         self._descriptors: deque[int] = deque()
+
+    @property
+    def is_same_user(self) -> bool:
+        """Whether the client runs as the user that this process runs as."""
+        if not self._passes_descriptors or not hasattr(socket, "SO_PEERCRED"):
+            return False
+        credentials = self._stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(credentials)
+        return bool(uid == os.geteuid())
 
     @property
     def stopping(self) -> bool:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO, FileIO
 from pathlib import Path
@@ -26,14 +26,17 @@ from primedht import limits
 from primedht.blocks.balanced import Part
 from primedht.blocks.block import make_block
 from primedht.blocks.blocks import Blocks
+from primedht.blocks.blockstore import Fetched
 from primedht.blocks.directories import check_name, import_directory
-from primedht.blocks.extraction import ContentEntry, Extraction, check_target
+from primedht.blocks.extraction import check_target
+from primedht.blocks.placing import fetch_in_place
 from primedht.blocks.profiles import profile_named
 from primedht.blocks.walk import open_regular, walk
 from primedht.cids import DAG_CBOR, Cid
 from primedht.clock import WallClock
 from primedht.errors import (
     InvalidArgument,
+    InvalidDag,
     InvalidManifest,
     NotPermitted,
     PrimeDhtError,
@@ -75,11 +78,12 @@ class Records(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A version of a model. cid: of its manifest."""
+    """A version of a model. cid: of its manifest. fetched: by a pull, from whom."""
 
     name: ModelName
     cid: Cid
     manifest: Manifest
+    fetched: Fetched | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,24 +127,33 @@ class Models:
 
     # --- publishing ----------------------------------------------------------------------------------
 
-    async def push(self, path: Path, name: str, *, timeout: float = 60, **details: Any) -> PublishedModel:
+    async def push(
+        self, path: Path, name: str, *, in_place: bool = False, timeout: float = 60, **details: Any
+    ) -> PublishedModel:
         """Publish a file or a directory, such as a Hugging Face one, as a version of `name`.
 
-        details: as those of `publish`. Names that begin with a dot are left out. Raises as `publish`, and
+        in_place: the files are not copied but read where they are, as long as they stay as they are. details:
+        as those of `publish`. Names that begin with a dot are left out. Raises as `publish`, and
         `InvalidArgument` for what cannot be read.
         """
         async with self._blocks.adding(PROFILE) as adding:
             adding.directory("")
             try:
-                for found in await trio.to_thread.run_sync(lambda: list(walk(path))):
+                for found in await trio.to_thread.run_sync(lambda: list(walk(path, follow_links=True))):
                     if found.kind == "directory":
                         adding.directory(found.path)
                         continue
                     if found.kind == "symlink":
-                        raise InvalidArgument(f"{found.path} is a symbolic link; copy what it leads to first")
+                        raise InvalidArgument(
+                            f"{found.path} is a symbolic link that leads elsewhere; copy the file first"
+                        )
                     opening = partial(open_regular, found.local, follow=not found.path)
                     with FileIO(await trio.to_thread.run_sync(opening)) as file:
-                        await adding.file(found.path or path.name, file)
+                        if in_place:
+                            local = await trio.to_thread.run_sync(found.local.resolve)
+                            await adding.file_in_place(found.path or path.name, file, local)
+                        else:
+                            await adding.file(found.path or path.name, file)
             except OSError as error:
                 raise InvalidArgument(f"{error.filename or path}: {error.strerror}; check the path") from None
             root = await adding.finish()
@@ -181,6 +194,7 @@ class Models:
             raise NotPermitted(f"key {key} is that of {me}, and {name} is {wanted.owner}'s; write me/NAME")
         if wanted.version is not None and version not in (None, wanted.version):
             raise InvalidArgument(f"{name} with version {version}; give it once")
+        given = root
         if file_name is not None:
             root = await self._in_directory(root, file_name)
         contents = await examine(self._blocks, root)
@@ -211,6 +225,7 @@ class Models:
                     with trio.CancelScope(shield=True):
                         await self._blocks.unpin(cid, name=pin)
                     raise
+                await self._blocks.store.rename_root(given, cid)
                 self._blocks.announce(cid)
         log.info("model_published", name=str(wanted), version=number, manifest=str(cid))
         found = FoundModel(ModelName(wanted.owner, wanted.name, number), cid, manifest)
@@ -307,34 +322,27 @@ class Models:
         with within(timeout, name):
             found = await self.info(name, timeout=timeout)
             await self._check_files(found)
-            pin = f"{_PIN}{found.name}"
-            try:
+            async with self._keeping(found) as pin:
                 await self._blocks.pin(found.cid, name=pin, bytes_max=_dag_bytes_max(found.manifest))
-            except ValueTooLarge as error:
-                await self._blocks.unpin(found.cid, name=pin)
-                raise InvalidManifest(f"{found.name} has more than its manifest says: {error}") from None
         return found
 
     async def pull(self, name: str, to: Path, *, timeout: float = 3600) -> FoundModel:
-        """Write a version's files to a directory, which appears whole or not at all.
+        """Write a version's files to a directory, which appears whole or not at all, and keep it.
 
-        Raises as `fetch`, and `InvalidArgument` if `to` exists or cannot be written.
+        They are provided from there, as long as they stay as they are; there is no second copy. What an
+        interrupted call got is not got again. Raises as `fetch`, and `InvalidArgument` if `to` exists or
+        cannot be written.
         """
-        found = await self.info(name, timeout=timeout)
-        await trio.to_thread.run_sync(check_target, to, found.manifest.size_bytes)
-        found = await self.fetch(str(found.name), timeout=timeout)
-        output = Extraction(to)
-        in_thread = trio.to_thread.run_sync
-        try:
-            async for path, item in self._blocks.walk_tree(found.manifest.root):
-                await in_thread(output.entry, ContentEntry(path, item.kind, item.size_bytes, item.target))
-                if item.kind == "file":
-                    async for piece in self._blocks.read_file(item.cid):
-                        await in_thread(output.write, piece)
-            await in_thread(output.commit)
-        finally:
-            output.close()
-        return found
+        with within(timeout, name):
+            found = await self.info(name, timeout=timeout)
+            await trio.to_thread.run_sync(check_target, to, 0)
+            await self._check_files(found)
+            async with self._keeping(found) as pin:
+                fetched = await fetch_in_place(
+                    self._blocks, found.cid, found.manifest.root, to, bytes_max=_dag_bytes_max(found.manifest)
+                )
+                await self._blocks.pin(found.cid, name=pin)
+        return replace(found, fetched=fetched)
 
     async def verify(self, name: str, *, timeout: float = 3600) -> FoundModel:
         """Read all of a version, fetched where it is missing, and compare it with its manifest.
@@ -424,6 +432,23 @@ class Models:
             with self._blocks.store.hold() as hold:
                 adding.fresh.update(cid.multihash for cid in await self._blocks.store.put([block], hold=hold))
                 yield block.cid, manifest
+
+    @asynccontextmanager
+    async def _keeping(self, found: FoundModel) -> AsyncIterator[str]:
+        """Yield the name of the pin under which a model is kept, what there is of it from now on.
+
+        It is kept no longer if the block finds it to be more, or something else, than its manifest says.
+        """
+        pin = f"{_PIN}{found.name}"
+        await self._blocks.pins.add(found.cid, name=pin, partial=True)
+        try:
+            yield pin
+        except ValueTooLarge as error:
+            await self._blocks.unpin(found.cid, name=pin)
+            raise InvalidManifest(f"{found.name} has more than its manifest says: {error}") from None
+        except InvalidDag:
+            await self._blocks.unpin(found.cid, name=pin)
+            raise
 
     async def _check_files(self, found: FoundModel) -> None:
         """Compare a manifest with its directories and the files' own sizes, before the files are fetched."""

@@ -266,7 +266,7 @@ class PSResponse(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., peerIDs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PrimeRequest(_message.Message):
-    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block", "publish_model", "fetch_model", "describe_model", "list_versions", "list_models", "remove_model", "verify_model", "find_tensor", "set_alias", "remove_alias", "list_aliases")
+    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block", "publish_model", "fetch_model", "describe_model", "list_versions", "list_models", "remove_model", "verify_model", "find_tensor", "set_alias", "remove_alias", "list_aliases", "pull_model")
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     WANT_TRACE_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
@@ -318,6 +318,7 @@ class PrimeRequest(_message.Message):
     SET_ALIAS_FIELD_NUMBER: _ClassVar[int]
     REMOVE_ALIAS_FIELD_NUMBER: _ClassVar[int]
     LIST_ALIASES_FIELD_NUMBER: _ClassVar[int]
+    PULL_MODEL_FIELD_NUMBER: _ClassVar[int]
     timeout_s: float
     want_trace: bool
     put: PutRequest
@@ -369,7 +370,8 @@ class PrimeRequest(_message.Message):
     set_alias: SetAliasRequest
     remove_alias: RemoveAliasRequest
     list_aliases: ListAliasesRequest
-    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ..., publish_model: _Optional[_Union[PublishModelRequest, _Mapping]] = ..., fetch_model: _Optional[_Union[FetchModelRequest, _Mapping]] = ..., describe_model: _Optional[_Union[DescribeModelRequest, _Mapping]] = ..., list_versions: _Optional[_Union[ListVersionsRequest, _Mapping]] = ..., list_models: _Optional[_Union[ListModelsRequest, _Mapping]] = ..., remove_model: _Optional[_Union[RemoveModelRequest, _Mapping]] = ..., verify_model: _Optional[_Union[VerifyModelRequest, _Mapping]] = ..., find_tensor: _Optional[_Union[FindTensorRequest, _Mapping]] = ..., set_alias: _Optional[_Union[SetAliasRequest, _Mapping]] = ..., remove_alias: _Optional[_Union[RemoveAliasRequest, _Mapping]] = ..., list_aliases: _Optional[_Union[ListAliasesRequest, _Mapping]] = ...) -> None: ...
+    pull_model: PullModelRequest
+    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ..., publish_model: _Optional[_Union[PublishModelRequest, _Mapping]] = ..., fetch_model: _Optional[_Union[FetchModelRequest, _Mapping]] = ..., describe_model: _Optional[_Union[DescribeModelRequest, _Mapping]] = ..., list_versions: _Optional[_Union[ListVersionsRequest, _Mapping]] = ..., list_models: _Optional[_Union[ListModelsRequest, _Mapping]] = ..., remove_model: _Optional[_Union[RemoveModelRequest, _Mapping]] = ..., verify_model: _Optional[_Union[VerifyModelRequest, _Mapping]] = ..., find_tensor: _Optional[_Union[FindTensorRequest, _Mapping]] = ..., set_alias: _Optional[_Union[SetAliasRequest, _Mapping]] = ..., remove_alias: _Optional[_Union[RemoveAliasRequest, _Mapping]] = ..., list_aliases: _Optional[_Union[ListAliasesRequest, _Mapping]] = ..., pull_model: _Optional[_Union[PullModelRequest, _Mapping]] = ...) -> None: ...
 
 class PrimeResponse(_message.Message):
     __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings", "added", "content_chunk", "content_entry", "directory", "pins", "unpinned", "collected", "dag_stat", "block", "model", "versions", "kept_models", "removed_models", "tensor", "removed_alias", "aliases")
@@ -1146,6 +1148,18 @@ class FetchModelRequest(_message.Message):
     name: str
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
+class PullModelRequest(_message.Message):
+    __slots__ = ("name", "target", "parent_device", "parent_inode")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    TARGET_FIELD_NUMBER: _ClassVar[int]
+    PARENT_DEVICE_FIELD_NUMBER: _ClassVar[int]
+    PARENT_INODE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    target: bytes
+    parent_device: int
+    parent_inode: int
+    def __init__(self, name: _Optional[str] = ..., target: _Optional[bytes] = ..., parent_device: _Optional[int] = ..., parent_inode: _Optional[int] = ...) -> None: ...
+
 class DescribeModelRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -1159,16 +1173,34 @@ class VerifyModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "cid", "manifest", "put")
+    __slots__ = ("name", "cid", "manifest", "put", "peers")
     NAME_FIELD_NUMBER: _ClassVar[int]
     CID_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
+    PEERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     cid: bytes
     manifest: bytes
     put: PutResult
-    def __init__(self, name: _Optional[str] = ..., cid: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ...) -> None: ...
+    peers: _containers.RepeatedCompositeFieldContainer[PeerShare]
+    def __init__(self, name: _Optional[str] = ..., cid: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerShare, _Mapping]]] = ...) -> None: ...
+
+class PeerShare(_message.Message):
+    __slots__ = ("peer", "blocks", "bytes", "duplicates", "bytes_per_s", "gone")
+    PEER_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_FIELD_NUMBER: _ClassVar[int]
+    DUPLICATES_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
+    GONE_FIELD_NUMBER: _ClassVar[int]
+    peer: bytes
+    blocks: int
+    bytes: int
+    duplicates: int
+    bytes_per_s: float
+    gone: str
+    def __init__(self, peer: _Optional[bytes] = ..., blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., duplicates: _Optional[int] = ..., bytes_per_s: _Optional[float] = ..., gone: _Optional[str] = ...) -> None: ...
 
 class ListVersionsRequest(_message.Message):
     __slots__ = ("name",)

@@ -97,16 +97,20 @@ class BlockReference(_message.Message):
     def __init__(self, file_id: _Optional[bytes] = ..., offset: _Optional[int] = ...) -> None: ...
 
 class ReferencedFile(_message.Message):
-    __slots__ = ("path", "size_bytes", "mtime_ns", "root_cid")
+    __slots__ = ("path", "size_bytes", "mtime_ns", "root_cid", "interim_path", "partial")
     PATH_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MTIME_NS_FIELD_NUMBER: _ClassVar[int]
     ROOT_CID_FIELD_NUMBER: _ClassVar[int]
+    INTERIM_PATH_FIELD_NUMBER: _ClassVar[int]
+    PARTIAL_FIELD_NUMBER: _ClassVar[int]
     path: bytes
     size_bytes: int
     mtime_ns: int
     root_cid: bytes
-    def __init__(self, path: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., root_cid: _Optional[bytes] = ...) -> None: ...
+    interim_path: bytes
+    partial: bool
+    def __init__(self, path: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., mtime_ns: _Optional[int] = ..., root_cid: _Optional[bytes] = ..., interim_path: _Optional[bytes] = ..., partial: bool = ...) -> None: ...
 
 class BlockCounts(_message.Message):
     __slots__ = ("blocks", "bytes", "referenced_bytes")

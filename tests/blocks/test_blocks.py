@@ -293,7 +293,7 @@ async def test_a_file_in_place_is_not_copied(tmp_path: Path) -> None:
         await lab.blocks.unpin(added.cid)
         await lab.blocks.collect()
         assert lab.blocks.store.counts.blocks == 0
-        assert await lab.blocks.store.referenced_files() == []
+        assert await lab.blocks.store.referenced_files() == {}
         assert model.read_bytes() == DATA
 
 
@@ -354,7 +354,7 @@ async def test_a_file_that_changes_while_it_is_added_is_refused(tmp_path: Path) 
                 with Meddled(model) as file:
                     await adding.file_in_place("", file, model)
         assert lab.blocks.store.counts.blocks == 0
-        assert await lab.blocks.store.referenced_files() == []
+        assert await lab.blocks.store.referenced_files() == {}
 
 
 async def test_wrapped_leaves_cannot_stay_in_place(tmp_path: Path) -> None:

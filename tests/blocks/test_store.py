@@ -252,11 +252,11 @@ async def test_changes_are_found_without_reading(tmp_path: Path) -> None:
         await _reference(store, model, LARGE.cid, (LARGE, 0))
         await store.check_files()
         assert told == []
-        assert [file.path for file in await store.referenced_files()] == [model]
+        assert [file.path for file in (await store.referenced_files()).values()] == [model]
         model.unlink()
         await store.check_files()
         assert len(told) == 1
-        assert await store.referenced_files() == []
+        assert await store.referenced_files() == {}
 
 
 async def test_a_block_in_two_files_outlives_one(tmp_path: Path) -> None:
@@ -304,7 +304,7 @@ async def test_files_that_nothing_refers_to_are_forgotten(tmp_path: Path) -> Non
         assert len(await store.referenced_files()) == 1
         assert (await store.remove([LARGE.cid.multihash])).blocks == 1
         await store.forget_unused_files()
-        assert await store.referenced_files() == []
+        assert await store.referenced_files() == {}
 
 
 async def test_only_the_very_file_that_was_opened_is_referenced(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from primedht.blocks.bitswap.outbox import Outbox
 from primedht.blocks.bitswap.server import BitswapServer
 from primedht.blocks.bitswap.session import Session
 from primedht.blocks.block import Block
-from primedht.blocks.blockstore import Fetched, Hold
+from primedht.blocks.blockstore import Fetched, Hold, Put
 from primedht.blocks.store import LocalBlockstore
 from primedht.cids import Cid
 from primedht.dht.ports import Connections, Stream, Streams
@@ -85,7 +85,7 @@ class Bitswap:
 
     async def fetch(
         self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None,
-        peers: frozenset[PeerId] | None = None,
+        peers: frozenset[PeerId] | None = None, leaves: bool = True, put: Put | None = None,
     ) -> Fetched:  # fmt: skip
         """As `Exchange.fetch`."""
         session = Session(
@@ -95,6 +95,8 @@ class Bitswap:
             hold=hold,
             bytes_max=bytes_max,
             peers=peers,
+            leaves=leaves,
+            put=put or self._store.put,
             ask=lambda peer, cids: self._want(peer, [Want(cid) for cid in cids]),
             cancel=self._cancel,
         )
@@ -104,7 +106,8 @@ class Bitswap:
                 async with open_background_nursery() as nursery:
                     nursery.start_soon(self._serve_searches, session)
                     fetched = await session.run()
-                log.info("fetched", root=str(root), blocks=fetched.blocks, bytes=fetched.bytes)
+                gone = {str(share.peer): share.gone for share in fetched.peers if share.gone}
+                log.info("fetched", root=str(root), blocks=fetched.blocks, bytes=fetched.bytes, gone=gone)
                 return fetched
         finally:
             self._sessions.discard(session)

@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from primedht import limits
-from primedht.blocks.blockstore import PeerShare
 from primedht.cids import RAW, Cid
 from primedht.ids import PeerId
+from primedht.results import PeerShare
 
 _FIRST_BLOCK_BYTES = 1 << 20  # a guess at the size of blocks, until some have come
 _NODE_BYTES_MIN = 64 << 10  # a guess at the size of dag-pb nodes: small ones come first, leaves behind them

@@ -14,7 +14,7 @@ import trio
 from primedht import limits
 from primedht.blocks.bitswap.scheduler import FetchScheduler
 from primedht.blocks.block import Block
-from primedht.blocks.blockstore import Fetched, Hold
+from primedht.blocks.blockstore import Fetched, Hold, Put
 from primedht.blocks.store import LocalBlockstore
 from primedht.cids import RAW, Cid
 from primedht.errors import BlockNotFound, ValueTooLarge
@@ -25,7 +25,7 @@ class Session:
     """Driven by `run`; `Bitswap` tells it what peers say, and gets its requests through `ask`.
 
     ask: sends wants for blocks to a peer; cancel: takes them back. bytes_max: of all blocks together.
-    peers: the only ones to ask, or None.
+    peers: the only ones to ask, or None. leaves: get blocks of plain bytes too. put: stores what comes.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class Session:
         hold: Hold,
         bytes_max: int | None,
         peers: frozenset[PeerId] | None,
+        leaves: bool,
+        put: Put,
         ask: Callable[[PeerId, list[Cid]], None],
         cancel: Callable[[PeerId, Cid], None],
     ) -> None:
@@ -47,6 +49,8 @@ class Session:
         self._recursive = recursive
         self._hold = hold
         self._bytes_max = bytes_max
+        self._leaves = leaves
+        self._put = put
         self._ask = ask
         self._cancel = cancel
         self._event = trio.Event()
@@ -152,7 +156,7 @@ class Session:
                 batch.append(self._arrived.popleft())
                 size += len(batch[-1].data)
             self._request()  # what has come makes room for more, which travels while this is written
-            await self._store.put(batch, hold=self._hold)
+            await self._put(batch, hold=self._hold)
             self._unstored_bytes -= size
             self._blocks += len(batch)
             self._bytes += size
@@ -171,7 +175,7 @@ class Session:
                 if cid.codec != RAW:
                     self._seen.add(cid.multihash)
                 for link in await self._links(cid):
-                    if link.multihash in self._seen:
+                    if link.multihash in self._seen or (link.codec == RAW and not self._leaves):
                         continue
                     if not await self._store.has(link):
                         self._need(link)
