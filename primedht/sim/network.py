@@ -334,12 +334,12 @@ class SimNetwork:
         source, message = delivery.source, delivery.message
         self._count_received(target, message, size_bytes)
         self.note(EventKind.DELIVERED, source, target, message, size_bytes)
-        if not delivery.wants_reply:
-            self._settle(delivery)
         target.start_soon(delivery.context, self._handle, delivery, target)
 
     async def _handle(self, delivery: Delivery, target: SimHost) -> None:
         source = delivery.source
+        if not delivery.wants_reply:
+            self._settle(delivery)
         try:
             handler = target.handler_for(source.protocol)
             message = self._through_codec(delivery.message)
