@@ -311,30 +311,31 @@ class Peers:
             patience_s = self.departures_lately.patience_s(self._config.replication_factor)
             for partner in self.partners:
                 member = self.table.member(partner)
-                if member is not None and now - member.last_seen > self._turn_s(partner, patience_s):
+                if member is not None and now - member.last_seen > patience_s + self._waits_s(partner, 1):
                     self.consider(partner)
             if not tick % limits.LIVENESS_SCAN_TICKS:
                 neighbours = set(self.table.nearest(self._config.k_bucket_size))
                 self.departures_lately.watch(now, len(neighbours))
                 self.departures.watch(now, len(neighbours))
                 for member in self.table.members():
-                    near = member.peer in neighbours
-                    patience_s = self._turn_s(member.peer, limits.NEIGHBOUR_PROBE_S) if near else grace_s
+                    patience_s = grace_s
+                    if member.peer in neighbours:
+                        waits_s = self._waits_s(member.peer, limits.LIVENESS_SCAN_TICKS)
+                        patience_s = limits.NEIGHBOUR_PROBE_S + waits_s
                     if now - member.last_seen > patience_s:
                         self.consider(member.peer)
             for peer in self._departed.due(now):
                 self.consider(peer)
         raise AssertionError("unreachable: the count never ends")
 
-    def _turn_s(self, neighbour: PeerId, patience_s: float) -> float:
-        """Return the silence after which `neighbour` is asked; of two neighbours, one asks first.
+    def _waits_s(self, neighbour: PeerId, ticks: int) -> float:
+        """Return how much later `neighbour` is asked than it might be: of two, one asks first.
 
         Its question tells the other that it is there. Which one is as good as random, and known to both.
         """
         own, other = self.table.self_key, key_of(neighbour)
         asks_first = (own < other) == bool(distance(own, other) & 1)
-        scan_s = limits.LIVENESS_SCAN_TICKS * limits.LIVENESS_TICK_S
-        return patience_s if asks_first else patience_s + min(scan_s, patience_s)
+        return 0.0 if asks_first else ticks * limits.LIVENESS_TICK_S
 
     async def _serve_returns(self) -> NoReturn:
         """After a lost member has returned, try others that were lost, spread over about a second."""

@@ -53,8 +53,8 @@ async def test_of_two_neighbours_one_asks(autojump_clock):
     async with SimWorld(53, 2, links=LINKS, config=small(refresh_interval=36000)) as world:
         await world.settle()
         one, other = world.nodes
-        patience = [node.dht.peers._turn_s(peer.peer, 300.0) for node, peer in ((one, other), (other, one))]
-        assert sorted(patience) == [300.0, 300.0 + limits.LIVENESS_SCAN_TICKS * limits.LIVENESS_TICK_S]
+        waits = [node.dht.peers._waits_s(peer.peer, 6) for node, peer in ((one, other), (other, one))]
+        assert sorted(waits) == [0.0, 6 * limits.LIVENESS_TICK_S]
 
 
 async def test_only_those_with_whom_records_are_shared_are_asked_often(autojump_clock):
