@@ -50,6 +50,7 @@ COMMANDS = {
     "name": Entry("names", "Content", "Signed names that point at content: /ipns."),
     "model": Entry("model", "Models", "Models: named, versioned, signed."),
     "tensor": Entry("tensor", "Models", "Single tensors of models."),
+    "checkpoint": Entry("checkpoint", "Models", "Checkpoints of training runs."),
     "alias": Entry("alias", "Models", "Short names for owners of models."),
     "find-peer": Entry("peers", "Peers", "Print a peer's addresses, one a line."),
     "closest-peers": Entry("peers", "Peers", "Print the reachable peers closest to a key, nearest first."),
@@ -58,7 +59,7 @@ COMMANDS = {
     "connect": Entry("peers", "Peers", "Connect to a peer."),
     "ping": Entry("peers", "Peers", "Measure the round-trip time to a peer."),
 }
-GROUPS = ("alias", "block", "config", "key", "model", "name", "tensor", "trace")
+GROUPS = ("alias", "block", "checkpoint", "config", "key", "model", "name", "tensor", "trace")
 """Those that have commands of their own."""
 
 

@@ -213,3 +213,8 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return all(char.isprintable() or char in "\n\t\r" for char in text)
+
+
+def printable(line: str) -> str:
+    """Return a line that a stranger has written parts of, without what would steer a terminal."""
+    return "".join(each if each.isprintable() else "\ufffd" for each in line)

@@ -198,18 +198,13 @@ def _print_model(found: FoundModel, *, as_json: bool) -> None:
     if model.training_config:
         lines.append(f"trained with  {json.dumps(dict(model.training_config))}")
     lines += [f"{name}: {text}" for name, text in manifest.metadata.items()]
-    common.print_result(shown, *map(_printable, lines), as_json=as_json)
+    common.print_result(shown, *map(common.printable, lines), as_json=as_json)
 
 
 def _share_text(share: PeerShare) -> str:
     rate = "" if share.rate is None else f", {format_size(int(share.rate))}/s at last"
     gone = f"; given up: {share.gone}" if share.gone else ""
     return f"{share.peer}  {format_size(share.bytes)} in {share.blocks:,} blocks{rate}{gone}"
-
-
-def _printable(line: str) -> str:
-    """Return a line that a stranger has written parts of, without what would steer a terminal."""
-    return "".join(each if each.isprintable() else "\ufffd" for each in line)
 
 
 def _date(unix_s: float) -> str:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from primedht.client._blocks import Collected, Content, DagStat, DirectoryEntry, Pin
+from primedht.client._checkpoints import CheckpointStep, FoundCheckpoint, PublishedCheckpoint
 from primedht.client._models import FoundModel, KeptModel, ModelVersion, TensorPlace
 from primedht.client._ops import DrainResult, Identity, ItemResult, PeerAddrs, PutItem
 from primedht.client._transfer import Progress
@@ -13,12 +14,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AsyncClient",
+    "CheckpointStep",
     "Client",
     "Collected",
     "Content",
     "DagStat",
     "DirectoryEntry",
     "DrainResult",
+    "FoundCheckpoint",
     "FoundModel",
     "Identity",
     "ItemResult",
@@ -27,6 +30,7 @@ __all__ = [
     "PeerAddrs",
     "Pin",
     "Progress",
+    "PublishedCheckpoint",
     "PutItem",
     "TensorPlace",
 ]

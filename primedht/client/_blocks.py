@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Iterator
+from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import BinaryIO, NamedTuple
 
 from primedht.blocks.extraction import ContentEntry
@@ -221,6 +223,9 @@ def adding(
         yield from _add_path(Path(source), found, in_place, descriptors, on_added)
     elif isinstance(source, bytes):
         yield from _add_bytes("", iter((source,)))
+    elif descriptors and _is_regular(source):
+        entry = pb.AddEntry(path=b"", kind=pb.FILE, descriptor=True)
+        yield _step("add_entry", entry, source.fileno())
     else:
         yield from _add_bytes("", iter(lambda: source.read(CONTROL_CHUNK_BYTES), b""))
     answer = yield _step("add_commit", pb.AddCommit())
@@ -315,3 +320,8 @@ def _natural(value: int, name: str) -> int:
     if not 0 <= value < 1 << 63:
         raise InvalidArgument(f"{name} is {value}; it must be at least 0")
     return value
+
+
+def _is_regular(source: BinaryIO) -> bool:
+    """Return whether the daemon reads the same bytes through the descriptor, from its beginning."""
+    return isinstance(source, FileIO) and S_ISREG(os.fstat(source.fileno()).st_mode) and not source.tell()

@@ -35,6 +35,7 @@ from primedht.client._transfer import (
     open_output,
     report,
 )
+from primedht.client.checkpoints import AsyncCheckpoints
 from primedht.client.locate import locate
 from primedht.client.models import AsyncModels
 from primedht.control_addr import ControlAddr, UnixAddr
@@ -99,6 +100,11 @@ class AsyncClient:
     def models(self) -> AsyncModels:
         """The models of the daemon."""
         return AsyncModels(self)
+
+    @property
+    def checkpoints(self) -> AsyncCheckpoints:
+        """The checkpoints of training runs."""
+        return AsyncCheckpoints(self)
 
     @property
     def control(self) -> str:

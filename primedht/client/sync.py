@@ -35,6 +35,7 @@ from primedht.client._transfer import (
     open_output,
     report,
 )
+from primedht.client.checkpoints import Checkpoints
 from primedht.client.locate import locate
 from primedht.client.models import Models
 from primedht.control_addr import ControlAddr, UnixAddr
@@ -104,6 +105,11 @@ class Client:
     def models(self) -> Models:
         """The models of the daemon."""
         return Models(self)
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """The checkpoints of training runs."""
+        return Checkpoints(self)
 
     @property
     def control(self) -> str:

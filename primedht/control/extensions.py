@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import trio
 
 from primedht import limits
-from primedht.control import blocks, encode, events, models, transfers
+from primedht.control import blocks, checkpoints, encode, events, models, transfers
 from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
 from primedht.doctor.examine import examine
@@ -228,6 +228,9 @@ _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "list_pins": blocks.list_pins,
     "collect": blocks.collect,
     "stat_dag": blocks.stat_dag,
+    "publish_checkpoint": checkpoints.publish,
+    "wait_checkpoint": checkpoints.wait,
+    "fetch_checkpoint": checkpoints.fetch,
     "publish_model": models.publish,
     "fetch_model": models.fetch,
     "pull_model": models.pull,
@@ -267,6 +270,10 @@ _OPERATIONS: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "set_alias": models.set_alias,
     "remove_alias": models.remove_alias,
     "list_aliases": models.list_aliases,
+    "describe_checkpoint": checkpoints.describe,
+    "list_checkpoints": checkpoints.list_steps,
+    "pin_checkpoint": checkpoints.pin,
+    "remove_checkpoint": checkpoints.remove,
 }
 
 
@@ -276,6 +283,7 @@ def _check_permitted(request: pb.PrimeRequest, name: str, session: Session) -> N
         return
     blocks.check_permitted(name)
     models.check_permitted(name)
+    checkpoints.check_permitted(name)
     keys = {
         "put": (request.put.key,),
         "delete": (request.delete.key,),

@@ -90,7 +90,7 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    data_dir: Path, *arguments: object, bootstrap: Sequence[str] = (), network: str = "test"
+    data_dir: Path, *arguments: object, bootstrap: Sequence[str] = (), network: str = "test", **environ: str
 ) -> Iterator[Daemon]:
     """Run a node on a free loopback port until the block is left; then it is killed."""
     log = data_dir.with_name(f"{data_dir.name}.log")
@@ -103,7 +103,7 @@ def daemon(
     with log.open("ab") as log_stream:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log_stream,
-            env=clean_environment(),
+            env=clean_environment(**environ),
         )  # fmt: skip
     assert process.stdout is not None
     try:
