@@ -26,7 +26,8 @@ _SETTLE_S = 30.0
 class RepairAudit:
     """Looks every `every_s` at each acknowledged value's R closest nodes, and at what nodes sent.
 
-    missing: copies that those nodes lacked, at each look. overspent: how often a node sent more bytes of
+    missing: copies that those nodes lacked, at each look. losses: values that were nowhere any more, each
+    counted once until it is written anew. overspent: how often a node sent more bytes of
     values between two looks than the repair budget and its own writes explain.
     """
 
@@ -34,8 +35,9 @@ class RepairAudit:
     work: Workload
     every_s: float = 60.0
     missing: list[int] = field(default_factory=list)
-    lost_keys: list[int] = field(default_factory=list)
+    losses: int = 0
     overspent: int = 0
+    _lost: frozenset[bytes] = frozenset()
     _sent: dict[int, int] = field(default_factory=dict)
 
     async def serve(self) -> NoReturn:
@@ -49,7 +51,8 @@ class RepairAudit:
         """Look once."""
         missing, lost = await missing_copies(self.world, self.work)
         self.missing.append(missing)
-        self.lost_keys.append(lost)
+        self.losses += len(lost - self._lost)
+        self._lost = lost
         self._count_spending()
 
     def _count_spending(self) -> None:
@@ -62,10 +65,10 @@ class RepairAudit:
             self.overspent += sent - before > allowed
 
 
-async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, int]:
-    """Return how many copies the R closest nodes lack over all values, and how many values nobody has."""
+async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, frozenset[bytes]]:
+    """Return how many copies the R closest nodes lack over all values, and the keys whose value nobody has."""
     census = Census(world.serving())
-    missing = lost = 0
+    missing, lost = 0, set()
     for key in work.ledger.keys:
         written = work.ledger.newest(key)
         newest = written.value
@@ -77,9 +80,9 @@ async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, int]:
             record = await node.dht.storage.get(key)
             have += record is not None and record.value == newest
         missing += len(wanted) - have
-        if not have:
-            lost += not await _anybody_has(world, key, newest)
-    return missing, lost
+        if not have and not await _anybody_has(world, key, newest):
+            lost.add(key)
+    return missing, frozenset(lost)
 
 
 async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:

@@ -50,19 +50,21 @@ async def run(run: Run) -> None:
         audit = RepairAudit(world, work, every_s=min(60.0, run.duration_s / 4))
         began = trio.current_time()
         reads = int(run["reads"])
-        found = 0
+        found = searches = 0
 
         async def read(number: int) -> None:
-            nonlocal found
+            nonlocal found, searches
             await trio.sleep_until(began + run.duration_s * (number + 0.5) / reads)
             key = keys[run.rng.randrange(len(keys))]
             if run.rng.random() < _UPDATED_SHARE:
                 await work.put(work.node(), key, kind="update")
             await work.get(work.node(), key)
-            if not number % 5:
-                at = run.rng.randrange(stay)
-                known = await work.find_provider(work.node(), multihashes[at], world.nodes[at])
-                found += known
+            if not number % 2:
+                at, searcher = run.rng.randrange(stay), work.node()
+                life = searcher.starts_count
+                known = await work.find_provider(searcher, multihashes[at], world.nodes[at])
+                if searcher.running and searcher.starts_count == life:
+                    found, searches = found + known, searches + 1
 
         run.phase = "churn"
         async with trio.open_nursery() as nursery:
@@ -72,12 +74,13 @@ async def run(run: Run) -> None:
             nursery.cancel_scope.cancel()
         await audit.look()
         figures = run.measures.figures
-        searches = len(run.measures.samples["find_providers"])
         hours = run.duration_s / 3600
         lost_copies = churn.ends_count * run["replication"] * values / run.nodes
+        figures["provider_searches"] = searches
         figures["providers_found"] = found / searches if searches else 1.0
         figures["ends_per_node_hour"] = churn.ends_count / run.nodes / hours
-        figures["values_lost"] = audit.lost_keys[-1]
+        figures["values_lost"] = audit.losses
+        figures["values_lost_per_day_share"] = audit.losses / values / (hours / 24)
         figures["missing_copies_share"] = mean(audit.missing) / (values * run["replication"])
         # Little's law: what is missing on average is the rate of losing times the time to repair.
         figures["repair_s"] = mean(audit.missing) * run.duration_s / lost_copies if lost_copies else 0.0
