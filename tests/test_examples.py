@@ -6,11 +6,17 @@ import os
 import random
 import subprocess
 import sys
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+sys.path.insert(0, str(Path(__file__).parent / "support"))
+
+from processes import Daemon, daemon, wait_until
 
 from primedht import Config, DhtConfig, open_node
 from primedht.config import NodeConfig
@@ -30,6 +36,30 @@ def test_an_example_runs(name: str, tmp_path: Path) -> None:
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.strip()
     assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+def test_models_and_checkpoints_go_through_a_cluster_of_daemons(tmp_path: Path) -> None:
+    """The seed's store_model and load_model, and its trainer's checkpoints, between processes."""
+    with ExitStack() as stack:
+        daemons = [stack.enter_context(daemon(tmp_path / "0"))]
+        for index in (1, 2):
+            opened = daemon(tmp_path / str(index), bootstrap=[daemons[0].addr])
+            daemons.append(stack.enter_context(opened))
+        for each in daemons:
+            wait_until(partial(knows_two, each), what="all know each other")
+        for name in ("models.py", "trainer.py"):
+            ended = subprocess.run(
+                [sys.executable, str(EXAMPLES / name), daemons[1].data_dir, daemons[2].data_dir],
+                cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False, env=dict(os.environ),
+            )  # fmt: skip
+            assert ended.returncode == 0, ended.stderr
+        run = f"{daemons[1].peer_id}/line"
+        assert daemons[0].call_json("checkpoint", "latest", run)["step"] == 10
+        assert daemons[0].call("get", "meta:resnet").stdout.startswith(b'{"id": "resnet"')
+
+
+def knows_two(one: Daemon) -> bool:
+    return bool(one.call_json("status")["routing_table"]["peers"] == 2)
 
 
 @given(st.integers(5, 100), st.integers(1, 10), st.integers(1, 20))
