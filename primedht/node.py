@@ -26,8 +26,10 @@ from primedht import limits
 from primedht.blocks.big_values import BigValues, check_wanted, open_big_values
 from primedht.blocks.bitswap.bitswap import open_bitswap
 from primedht.blocks.blocks import Blocks, open_blocks
+from primedht.blocks.replicate.offered import HeldValue
+from primedht.blocks.replicate.placing import Placing, not_placed
 from primedht.blocks.replicate.replicas import ReplicaQuotas
-from primedht.blocks.replicate.replication import HeldValue, Replication, open_replication
+from primedht.blocks.replicate.replication import Replication, open_replication
 from primedht.cids import Cid, multihash_of, parse_cid
 from primedht.clock import StepWatch, SystemClock
 from primedht.config import Config, NodeConfig
@@ -134,6 +136,8 @@ class Node:
         self.checkpoints = Checkpoints(*ml, jobs)
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
+        if replication is not None:
+            replication.signer = self._signer
 
     # --- what is there -----------------------------------------------------------------------------
 
@@ -345,6 +349,23 @@ class Node:
             return await self.get_record(wanted[index], timeout=timeout)
 
         return await _each(wanted, one)
+
+    # --- blocks on other nodes -------------------------------------------------------------------------
+
+    async def replicate(self, root: Cid, owner: PeerId) -> Placing:
+        """Have R other nodes keep a DAG that is here and pinned, for as long as it is pinned here.
+
+        Returns at once what to `wait` for. owner: whose key, which is here, signs the request. Nobody is
+        asked on a public network. Raises `BlockNotFound`, `NotPermitted`.
+        """
+        return not_placed(root) if self._replication is None else await self._replication.publish(root, owner)
+
+    async def placing(self, root: Cid) -> Placing:
+        """Return what to `wait` for of a DAG that was given to `replicate`, also before a restart.
+
+        If nobody is being asked any more, the closest are asked anew. Raises `BlockNotFound`.
+        """
+        return not_placed(root) if self._replication is None else await self._replication.placing(root)
 
     # --- names ---------------------------------------------------------------------------------------
 
@@ -565,9 +586,10 @@ class Node:
         value = HeldValue(result.key, record, result.expires_unix_s, own=True)
         copies = max(result.replication_factor, min_holders or 1)
         kept = await self._replication.place(value, copies=copies, timeout_s=timeout_s)
-        holders = 1 + len(kept.receipts)  # this node has the blocks too
+        receipts, refused = tuple(receipt.holder for receipt in kept.receipts), tuple(kept.refused)
+        holders = 1 + len(receipts)  # this node has the blocks too
         if min_holders is not None and holders < min_holders:
-            codes = ", ".join(sorted({each.code for each in kept.refused})) or "too few peers are known"
+            codes = ", ".join(sorted({each.code for each in refused})) or "too few peers are known"
             raise QuorumNotReached(
                 f"the blocks are kept by {holders} of the {min_holders} holders wanted ({codes})",
                 found=holders,
@@ -575,8 +597,8 @@ class Node:
             )
         return replace(
             result,
-            receipts=tuple(receipt.holder for receipt in kept.receipts),
-            receipts_refused=kept.refused,
+            receipts=receipts,
+            receipts_refused=refused,
         )
 
     def _signed_pointer(self, key: bytes, pointer: Pointer, ttl_s: float) -> bytes:
@@ -741,6 +763,7 @@ async def open_node(
                     allowed=frozenset(map(PeerId.from_text, config.replicate.allow)),
                 )
             )
+            engine.peers.watch(left=replication.on_departed)
         path = directory.path if directory is not None else None
         jobs = Jobs(await stack.enter_async_context(open_background_nursery()))
         yield Node(

@@ -92,6 +92,25 @@ class PutResult:
 
 
 @dataclass(frozen=True, slots=True)
+class KeptBlocks:
+    """Who keeps blocks that this node published.
+
+    root: binary CID. wanted: other peers that are to keep them; 0 where the network has no replication.
+    receipts: other peers that gave a signed receipt that they do; refused: those that will not.
+    size_bytes: of all blocks. expires_unix_s: of the receipts, unless they are renewed, as they are every
+    hour while this node runs. done: nobody is being asked any more.
+    """
+
+    root: bytes
+    wanted: int
+    receipts: tuple[PeerId, ...]
+    refused: tuple[Refusal, ...]
+    size_bytes: int
+    expires_unix_s: float
+    done: bool
+
+
+@dataclass(frozen=True, slots=True)
 class FoundValue:
     """The best acceptable value of a key.
 

@@ -152,10 +152,24 @@ def holders_text(result: PutResult) -> str:
 
 
 def _block_holders_text(result: PutResult) -> str:
-    text = f"; blocks here and on {len(result.receipts)} other peers"
-    codes = sorted({each.code for each in result.receipts_refused})
-    if codes and len(result.receipts) < result.replication_factor:
-        text += f" ({len(result.receipts_refused)} refused: {', '.join(codes)})"
+    wanted = result.replication_factor
+    return f"; {block_keepers_text(len(result.receipts), result.receipts_refused, wanted)}"
+
+
+def block_keepers_text(receipts: int, refused: tuple[Refusal, ...], wanted: int) -> str:
+    """Say how many other peers keep blocks, and what would make them more."""
+    codes = sorted({each.code for each in refused})
+    why = f"{len(refused)} refused: {', '.join(codes)}" if refused else "no other peer yet"
+    if receipts >= wanted:
+        return f"blocks here and on {receipts} other peers"
+    if receipts:
+        return f"blocks here and on {receipts} other peers" + (f" ({why})" if refused else "")
+    text = f"only this node keeps the blocks ({why})"
+    if "not_permitted" in codes:
+        text += (
+            "; others will if all nodes have the same network.psk_file, or if theirs list this node's "
+            "peer id in replicate.allow"
+        )
     return text
 
 

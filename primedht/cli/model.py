@@ -15,11 +15,12 @@ from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
+from primedht.limits import CONTROL_TIMEOUT_S_MAX
 from primedht.units import format_size
 
 if TYPE_CHECKING:
     from primedht.client import FoundModel
-    from primedht.results import PeerShare
+    from primedht.results import KeptBlocks, PeerShare
 
 app = App(name="model", help="Models: named, versioned, signed.")
 
@@ -50,21 +51,30 @@ def push(
     in_place: Annotated[
         bool, typer.Option("--in-place", help="Do not copy files; read them where they are.")
     ] = False,
+    wait: Annotated[
+        bool, typer.Option(help="Wait until other nodes have it to keep; they get it anyway.")
+    ] = True,
     timeout: Timeout = "60s",
     as_json: AsJson = False,
     control: Control = None,
     data_dir: DataDirOption = None,
 ) -> None:
-    """Publish a model's next version; its files stay readable for all who know the name."""
+    """Publish a model's next version; its files stay readable for all who know the name.
+
+    Other nodes are asked to keep it, so that it outlives this one; --timeout is for the record alone.
+    """
     told = dict(_pair(text) for text in metadata or ())
     config = None if training_config is None else _json_object(training_config)
     limit_s = common.timeout_s(timeout)
-    with Meter("pushing", quiet=as_json):
-        found = common.client(control, data_dir).models.push(
+    kept: KeptBlocks | None = None
+    with Meter("pushing", quiet=as_json) as meter:
+        pushed = common.client(control, data_dir).models.push(
             *(path, name), version=version, metadata=told, training_config=config, key=key, in_place=in_place,
             timeout=limit_s,
         )  # fmt: skip
-    _print_model(found, as_json=as_json)
+        if wait:
+            kept = pushed.wait(timeout=CONTROL_TIMEOUT_S_MAX, progress=meter.on_transfer)
+    _print_model(pushed.found, kept, as_json=as_json)
 
 
 @app.command(epilog="Example: primedht model pull org/resnet50@3 -o resnet50")
@@ -167,7 +177,7 @@ def rm(
     common.print_result({"versions": count}, f"{count} versions kept no longer", as_json=as_json)
 
 
-def _print_model(found: FoundModel, *, as_json: bool) -> None:
+def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: bool) -> None:
     manifest, model = found.manifest, found.manifest.model
     shown: dict[str, Any] = {
         "name": found.name,
@@ -198,6 +208,14 @@ def _print_model(found: FoundModel, *, as_json: bool) -> None:
     if model.training_config:
         lines.append(f"trained with  {json.dumps(dict(model.training_config))}")
     lines += [f"{name}: {text}" for name, text in manifest.metadata.items()]
+    if kept is not None:
+        shown["kept"] = {
+            "wanted": kept.wanted,
+            "receipts": common.peer_texts(kept.receipts),
+            "refused": common.refusals_json(kept.refused),
+            "expires_unix_s": kept.expires_unix_s,
+        }
+        lines += _keepers(kept)
     common.print_result(shown, *map(common.printable, lines), as_json=as_json)
 
 
@@ -205,6 +223,18 @@ def _share_text(share: PeerShare) -> str:
     rate = "" if share.rate is None else f", {format_size(int(share.rate))}/s at last"
     gone = f"; given up: {share.gone}" if share.gone else ""
     return f"{share.peer}  {format_size(share.bytes)} in {share.blocks:,} blocks{rate}{gone}"
+
+
+def _keepers(kept: KeptBlocks) -> list[str]:
+    if not kept.wanted:
+        return ["kept          here only: nodes of a public network keep nothing for others"]
+    text = common.block_keepers_text(len(kept.receipts), kept.refused, kept.wanted)
+    if not kept.receipts:
+        return [f"kept          {text}"]
+    return [
+        f"kept          {text}, until {_date(kept.expires_unix_s)} and longer while this node runs",
+        *(f"              {peer}" for peer in kept.receipts),
+    ]
 
 
 def _date(unix_s: float) -> str:

@@ -20,7 +20,12 @@ _PATIENCE_S = 1.0
 _LINE_INTERVAL_S = 5.0
 _REDRAW_S = 0.1
 _BAR_COLUMNS = 20
-_STAGES = {"transfer": "moving", "lookup": "looking up", "store": "storing"}
+_STAGES = {
+    "transfer": "moving",
+    "lookup": "looking up",
+    "store": "storing",
+    "keep": "others are getting it to keep",
+}
 
 
 class Meter:
@@ -49,10 +54,10 @@ class Meter:
         self._state.at(f"{done:,} done", done, share)
 
     def on_transfer(self, progress: TransferProgress) -> None:
-        """Tell how far a put or a get is."""
+        """Tell how far a put or a get is, or others that get blocks to keep."""
         state, total = self._state, progress.total_bytes
         state.enter(_STAGES[progress.stage])
-        if progress.stage == "transfer":
+        if progress.stage in ("transfer", "keep"):
             text = format_size(progress.done_bytes) + (f" of {format_size(total)}" if total else "")
             share = progress.done_bytes / total if total else None
             state.at(text, progress.done_bytes, share, as_bytes=True)

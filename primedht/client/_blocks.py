@@ -82,7 +82,7 @@ def cat(
     cid: AnyCid, path: str = "", *, offset: int = 0, length: int | None = None, timeout: Duration = 60
 ) -> Call[bytes]:
     """Yield a file's bytes, fetched where they are not here. path: below a directory."""
-    request = pb.ReadContentRequest(cid=_raw(cid), path=path, offset=_natural(offset, "offset"))
+    request = pb.ReadContentRequest(cid=raw_cid(cid), path=path, offset=_natural(offset, "offset"))
     if length is not None:
         request.length = _natural(length, "length")
     return prime_call("read_content", request, _chunks, timeout)
@@ -90,7 +90,7 @@ def cat(
 
 def export(cid: AnyCid, path: str = "", *, timeout: Duration = 3600) -> Call[ContentEntry | bytes]:
     """Yield each file and directory, a file's bytes behind it."""
-    request = pb.ExportRequest(cid=_raw(cid), path=path)
+    request = pb.ExportRequest(cid=raw_cid(cid), path=path)
 
     def on_prime(prime: pb.PrimeResponse) -> Iterator[ContentEntry | bytes]:
         if prime.HasField("content_entry"):
@@ -110,7 +110,7 @@ def list_directory(cid: AnyCid, path: str = "", *, timeout: Duration = 60) -> Ca
         for entry in prime.directory.entries:
             yield DirectoryEntry(entry.name, Cid.from_bytes(entry.cid), entry.dag_bytes)
 
-    request = pb.ListDirectoryRequest(cid=_raw(cid), path=path)
+    request = pb.ListDirectoryRequest(cid=raw_cid(cid), path=path)
     return prime_call("list_directory", request, on_prime, timeout)
 
 
@@ -127,7 +127,7 @@ def pin(
 
     ttl: until when; None is for good. announce: tell the DHT that it is here.
     """
-    request = pb.PinRequest(cid=_raw(cid), name=name, direct=direct, no_announce=not announce)
+    request = pb.PinRequest(cid=raw_cid(cid), name=name, direct=direct, no_announce=not announce)
     if ttl is not None:
         request.ttl_s = seconds(ttl)
     return prime_call("pin", request, _pins, timeout)
@@ -135,7 +135,7 @@ def pin(
 
 def unpin(cid: AnyCid, *, name: str | None = None) -> Call[int]:
     """Remove the pin of that name, or all pins of a CID; returns how many there were."""
-    request = pb.UnpinRequest(cid=_raw(cid), name=name)
+    request = pb.UnpinRequest(cid=raw_cid(cid), name=name)
     return prime_call("unpin", request, lambda prime: (prime.unpinned.pins,), CONTROL_TIMEOUT_S)
 
 
@@ -164,12 +164,12 @@ def stat(cid: AnyCid) -> Call[DagStat]:
             found = prime.dag_stat
             yield DagStat(found.blocks, found.bytes, found.missing, tuple(map(_pin, found.pins)))
 
-    return prime_call("stat_dag", pb.StatDagRequest(cid=_raw(cid)), on_prime, CONTROL_TIMEOUT_S)
+    return prime_call("stat_dag", pb.StatDagRequest(cid=raw_cid(cid)), on_prime, CONTROL_TIMEOUT_S)
 
 
 def get_block(cid: AnyCid, *, timeout: Duration = 60) -> Call[bytes]:
     """Return a block's bytes, fetched if it is not here."""
-    request = pb.GetBlockRequest(cid=_raw(cid))
+    request = pb.GetBlockRequest(cid=raw_cid(cid))
     return prime_call("get_block", request, lambda prime: (prime.block.data,), timeout)
 
 
@@ -310,7 +310,8 @@ def _pin(message: pb.Pin) -> Pin:
     )
 
 
-def _raw(cid: AnyCid) -> bytes:
+def raw_cid(cid: AnyCid) -> bytes:
+    """Return the binary form. Raises `InvalidArgument`."""
     if isinstance(cid, str):
         cid = Cid.from_text(cid)
     return bytes(cid)

@@ -14,6 +14,7 @@ from primedht.results import (
     AskOutcome,
     DiscoveredPeer,
     FoundValue,
+    KeptBlocks,
     NameRecord,
     PeerShare,
     ProvideResult,
@@ -38,6 +39,18 @@ def put_result(message: pb.PutResult) -> PutResult:
         root=message.root if message.HasField("root") else None,
         receipts=_peers(message.receipts),
         receipts_refused=_refusals(message.receipts_refused),
+    )
+
+
+def kept_blocks(message: pb.KeptBlocks) -> KeptBlocks:
+    return KeptBlocks(
+        root=message.root,
+        wanted=message.wanted,
+        receipts=_peers(message.receipts),
+        refused=_refusals(message.refused),
+        size_bytes=message.size_bytes,
+        expires_unix_s=message.expires_unix_s,
+        done=message.done,
     )
 
 

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, Literal, NamedTuple, cast
 
 from primedht.client import _decode
+from primedht.client._blocks import AnyCid, raw_cid
 from primedht.client._call import (
     ANSWER_MARGIN_S,
     Call,
@@ -28,7 +29,7 @@ from primedht.client._call import (
 from primedht.errors import DaemonUnavailable, InvalidArgument, PrimeDhtError
 from primedht.limits import CONTROL_CHUNK_BYTES, CONTROL_CHUNKS_UNANSWERED, CONTROL_TIMEOUT_S
 from primedht.pb import p2pd_pb2 as pb
-from primedht.results import FoundValue, PutResult
+from primedht.results import FoundValue, KeptBlocks, PutResult
 from primedht.whole_file import WholeFile
 from primedht.wire.frames import encode_frame
 
@@ -43,10 +44,11 @@ class Progress(NamedTuple):
     """How far a put or a get is. total_bytes: of the value; None while that is not known.
 
     stage: "lookup" while the value is looked for, "transfer" while its bytes go to the daemon or come
-    from it, "store" while peers are given it.
+    from it, "store" while peers are given it, "keep" while other peers get blocks to keep (the bytes are
+    those of all copies together).
     """
 
-    stage: Literal["transfer", "lookup", "store"]
+    stage: Literal["transfer", "lookup", "store", "keep"]
     done_bytes: int
     total_bytes: int | None
 
@@ -164,6 +166,18 @@ def download(
             raise DaemonUnavailable(f"the daemon ended a value of {size} bytes after {done}")
 
     return Call(request, on_response, timeout_s=timeout_s)
+
+
+def wait_kept(root: AnyCid, *, timeout: Duration) -> Call[KeptBlocks | Progress]:
+    """Return the call that waits for the receipts of others; progress comes before them."""
+
+    def on_prime(prime: pb.PrimeResponse) -> Iterator[KeptBlocks | Progress]:
+        if prime.HasField("progress"):
+            yield _progress(prime)
+        if prime.HasField("kept_blocks"):
+            yield _decode.kept_blocks(prime.kept_blocks)
+
+    return prime_call("wait_kept", pb.WaitKeptRequest(root=raw_cid(root)), on_prime, timeout)
 
 
 def _progress(prime: pb.PrimeResponse) -> Progress:

@@ -34,6 +34,7 @@ from primedht.client._transfer import (
     open_input,
     open_output,
     report,
+    wait_kept,
 )
 from primedht.client.checkpoints import AsyncCheckpoints
 from primedht.client.locate import locate
@@ -49,7 +50,7 @@ from primedht.errors import (
 from primedht.events import OperationEnded
 from primedht.limits import CONTROL_RESPONSE_BYTES_MAX, CONTROL_STEP_S, VALUE_BYTES_MAX
 from primedht.pb.p2pd_pb2 import PrimeResponse
-from primedht.results import FoundValue, PutResult
+from primedht.results import FoundValue, KeptBlocks, PutResult
 from primedht.wire.frames import FrameReader
 
 P = ParamSpec("P")
@@ -268,6 +269,21 @@ class AsyncClient:
         finally:
             output.close()
         return output.content_bytes
+
+    async def wait_kept(
+        self, root: AnyCid, *, timeout: Duration = 3600, progress: OnProgress | None = None
+    ) -> KeptBlocks:
+        """Return who keeps what this node published, as `Client.wait_kept` does."""
+        kept: KeptBlocks | None = None
+        async with aclosing(self._each(wait_kept(root, timeout=timeout))) as items:
+            async for item in items:
+                if isinstance(item, Progress):
+                    report(item, progress)
+                else:
+                    kept = item
+        if kept is None:
+            raise DaemonUnavailable("the daemon sent no result; is it of another version?")
+        return kept
 
     cat = _each(_blocks.cat)
     list_directory = _all(_blocks.list_directory)

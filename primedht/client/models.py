@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import aclosing
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from primedht.blocks.extraction import check_target
 from primedht.client import _blocks, _models
 from primedht.client._call import Duration
 from primedht.client._models import FoundModel, KeptModel, ModelVersion, TensorPlace
+from primedht.client._transfer import OnProgress
 from primedht.errors import NotPermitted
 from primedht.ids import PeerId
+from primedht.results import KeptBlocks
 
 if TYPE_CHECKING:
     from primedht.client.aio import AsyncClient
@@ -21,6 +24,33 @@ if TYPE_CHECKING:
     from primedht.tensors.arrays import Array
 
 PROFILE = "safetensors"
+
+
+@dataclass(frozen=True)
+class PushedModel:
+    """A version that the daemon has and has published, while others get it to keep."""
+
+    found: FoundModel
+    _client: Client = field(repr=False, compare=False)
+
+    def wait(self, *, timeout: Duration = 3600, progress: OnProgress | None = None) -> KeptBlocks:
+        """Return who keeps it, once all who were asked have it or refuse, or after `timeout`.
+
+        The daemon goes on by itself; `Client.wait_kept` with the CID of the manifest asks later.
+        """
+        return self._client.wait_kept(self.found.cid, timeout=timeout, progress=progress)
+
+
+@dataclass(frozen=True)
+class AsyncPushedModel:
+    """As `PushedModel`."""
+
+    found: FoundModel
+    _client: AsyncClient = field(repr=False, compare=False)
+
+    async def wait(self, *, timeout: Duration = 3600, progress: OnProgress | None = None) -> KeptBlocks:
+        """Return who keeps it, as `PushedModel.wait` does."""
+        return await self._client.wait_kept(self.found.cid, timeout=timeout, progress=progress)
 
 
 class Models:
@@ -41,8 +71,10 @@ class Models:
         key: str | None = None,
         in_place: bool = False,
         timeout: Duration = 60,
-    ) -> FoundModel:
+    ) -> PushedModel:
         """Publish a file or a directory as a version of `name`; the daemon reads it through open files.
+
+        Returns once the daemon has all of it and the name's record is out; `wait` for others to have it too.
 
         key: a named key of the daemon, whose owner `me` is then. in_place: the files are not copied but read
         where they are, as long as they stay as they are. timeout: for publishing, once its bytes
@@ -54,13 +86,14 @@ class Models:
             in_place=in_place, follow_links=True,
         )  # fmt: skip
         try:
-            return self._client._one(
+            found = self._client._one(
                 _models.publish(
                     *(added.cid, name), version=version, file_name=_models.file_name_of(path),
                     architecture=architecture, training_config=training_config, metadata=metadata, key=key,
                     timeout=timeout,
                 )
             )  # fmt: skip
+            return PushedModel(found, self._client)
         finally:
             self._client.unpin(added.cid, name=pin)
 
@@ -155,7 +188,7 @@ class AsyncModels:
         key: str | None = None,
         in_place: bool = False,
         timeout: Duration = 60,
-    ) -> FoundModel:
+    ) -> AsyncPushedModel:
         """Publish a file or a directory, as `Models.push` does."""
         pin = _models.upload_pin()
         added = await self._client.add(
@@ -163,13 +196,14 @@ class AsyncModels:
             in_place=in_place, follow_links=True,
         )  # fmt: skip
         try:
-            return await self._client._one(
+            found = await self._client._one(
                 _models.publish(
                     *(added.cid, name), version=version, file_name=_models.file_name_of(path),
                     architecture=architecture, training_config=training_config, metadata=metadata, key=key,
                     timeout=timeout,
                 )
             )  # fmt: skip
+            return AsyncPushedModel(found, self._client)
         finally:
             await self._client.unpin(added.cid, name=pin)
 

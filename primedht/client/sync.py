@@ -34,6 +34,7 @@ from primedht.client._transfer import (
     open_input,
     open_output,
     report,
+    wait_kept,
 )
 from primedht.client.checkpoints import Checkpoints
 from primedht.client.locate import locate
@@ -53,7 +54,7 @@ from primedht.limits import (
     CONTROL_TIMEOUT_S_MAX,
     VALUE_BYTES_MAX,
 )
-from primedht.results import FoundValue, PutResult
+from primedht.results import FoundValue, KeptBlocks, PutResult
 from primedht.wire.frames import FrameReader
 
 P = ParamSpec("P")
@@ -298,6 +299,25 @@ class Client:
         finally:
             output.close()
         return output.content_bytes
+
+    def wait_kept(
+        self, root: AnyCid, *, timeout: Duration = 3600, progress: OnProgress | None = None
+    ) -> KeptBlocks:
+        """Return who keeps what this node published, such as a model by the CID of its manifest.
+
+        Ends once all who were asked have it or refuse, or after `timeout`; the daemon goes on by itself. If
+        nobody is being asked any more, the closest peers are asked anew. Raises `BlockNotFound` for what
+        this node did not publish.
+        """
+        kept: KeptBlocks | None = None
+        for item in self._each(wait_kept(root, timeout=timeout)):
+            if isinstance(item, Progress):
+                report(item, progress)
+            else:
+                kept = item
+        if kept is None:
+            raise DaemonUnavailable("the daemon sent no result; is it of another version?")
+        return kept
 
     cat = _each(_blocks.cat)
     list_directory = _all(_blocks.list_directory)

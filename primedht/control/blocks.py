@@ -24,6 +24,7 @@ from primedht.blocks.chunker import Limited
 from primedht.blocks.pins import Pin
 from primedht.blocks.profiles import profile_named
 from primedht.cids import CODEC_NAMES, RAW, Cid
+from primedht.control import encode
 from primedht.control.operation import Operation, progress
 from primedht.control.session import ClientGone
 from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, PrimeDhtError, Unsupported
@@ -294,9 +295,21 @@ async def put_block(op: Operation) -> None:
 
 
 def check_permitted(name: str) -> None:
-    """Refuse to let anybody of this machine take away what others keep. Raises `NotPermitted`."""
-    if name in ("unpin", "collect"):
+    """Refuse to let anybody of this machine take away what others keep, or sign. Raises `NotPermitted`."""
+    if name in ("unpin", "collect", "wait_kept"):
         raise NotPermitted(f"{name} is refused over TCP; use the Unix socket, or set control.tcp_trusted")
+
+
+async def wait_kept(op: Operation) -> None:
+    """Answer WaitKeptRequest: when nobody is being asked any more, or when its time is up."""
+    placing = await op.node.placing(Cid.from_bytes(op.request.wait_kept.root))
+    until = trio.current_time() + op.timeout_s
+    while not placing.is_done and (left_s := until - trio.current_time()) > 0:
+        await placing.wait(min(left_s, limits.CONTROL_PROGRESS_S))
+        if not placing.is_done:
+            done, total = placing.done_bytes, placing.total_bytes
+            await op.send(progress(pb.Progress.KEEP, done, total, more=True))
+    await op.send(pb.PrimeResponse(kept_blocks=encode.kept_blocks(placing.result())))
 
 
 async def _resolve(op: Operation, raw: bytes, path: str) -> Cid:

@@ -12,6 +12,7 @@ from primedht.pb import p2pd_pb2 as pb
 from primedht.results import (
     DiscoveredPeer,
     FoundValue,
+    KeptBlocks,
     NameRecord,
     PeerShare,
     ProvideResult,
@@ -56,6 +57,18 @@ def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
         root=result.root,
         receipts=[bytes(peer) for peer in result.receipts],
         receipts_refused=_refusals(result.receipts_refused),
+    )
+
+
+def kept_blocks(kept: KeptBlocks) -> pb.KeptBlocks:
+    return pb.KeptBlocks(
+        root=kept.root,
+        wanted=kept.wanted,
+        receipts=[bytes(peer) for peer in kept.receipts],
+        refused=_refusals(kept.refused),
+        done=kept.done,
+        size_bytes=kept.size_bytes,
+        expires_unix_s=kept.expires_unix_s,
     )
 
 

@@ -236,6 +236,7 @@ _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "pull_model": models.pull,
     "verify_model": models.verify,
     "list_models": models.list_models,
+    "wait_kept": blocks.wait_kept,
     "subscribe": events.subscribe,
 }
 

@@ -31,6 +31,7 @@ from primedht.blocks.directories import check_name, import_directory
 from primedht.blocks.extraction import check_target
 from primedht.blocks.placing import fetch_in_place
 from primedht.blocks.profiles import profile_named
+from primedht.blocks.replicate.placing import Placing
 from primedht.blocks.walk import open_regular, walk
 from primedht.cids import DAG_CBOR, Cid
 from primedht.clock import WallClock
@@ -50,7 +51,7 @@ from primedht.ml.contents import Contents, examine, list_files, read
 from primedht.ml.deadlines import within
 from primedht.ml.names import ModelName, parse_name
 from primedht.ml.versions import Version, Versions, parse_versions
-from primedht.results import FoundValue, PutResult
+from primedht.results import FoundValue, KeptBlocks, PutResult
 from primedht.tensors.manifest import (
     Manifest,
     ModelMetadata,
@@ -67,13 +68,15 @@ _PIN = "model:"
 
 
 class Records(Protocol):
-    """Signed records, as `Node` has them."""
+    """Signed records, and blocks on other nodes, as `Node` has them."""
 
     async def put(self, key: bytes, value: bytes, *, ttl: float, timeout: float) -> PutResult: ...
 
     async def get_record(self, key: bytes, *, timeout: float) -> FoundValue: ...
 
     async def delete(self, key: bytes, *, timeout: float) -> PutResult: ...
+
+    async def replicate(self, root: Cid, owner: PeerId) -> Placing: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,15 @@ class FoundModel:
 
 @dataclass(frozen=True, slots=True)
 class PublishedModel:
-    """put: where the name's record is now."""
+    """put: where the name's record is now. placing: who will keep the blocks beside this node."""
 
     found: FoundModel
     put: PutResult
+    placing: Placing
+
+    async def wait(self, *, timeout: float = 3600) -> KeptBlocks:
+        """Return who keeps the model, once all who were asked have it or refuse, or after `timeout`."""
+        return await self.placing.wait(timeout)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +139,9 @@ class Models:
         self, path: Path, name: str, *, in_place: bool = False, timeout: float = 60, **details: Any
     ) -> PublishedModel:
         """Publish a file or a directory, such as a Hugging Face one, as a version of `name`.
+
+        Returns when all of it is here and its record is out; other nodes get it to keep meanwhile, and
+        `wait` of what is returned says which.
 
         in_place: the files are not copied but read where they are, as long as they stay as they are. details:
         as those of `publish`. Names that begin with a dot are left out. Raises as `publish`, and
@@ -227,9 +238,10 @@ class Models:
                     raise
                 await self._blocks.store.rename_root(given, cid)
                 self._blocks.announce(cid)
+                placing = await self._records.replicate(cid, wanted.owner)
         log.info("model_published", name=str(wanted), version=number, manifest=str(cid))
         found = FoundModel(ModelName(wanted.owner, wanted.name, number), cid, manifest)
-        return PublishedModel(found, put)
+        return PublishedModel(found, put, placing)
 
     async def remove(self, name: str, *, timeout: float = 60) -> int:
         """Keep a model, or one version of it, no longer; return how many were kept here.

@@ -59,6 +59,28 @@ class SignedPointer(_message.Message):
     signature: bytes
     def __init__(self, pointer: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
+class Statement(_message.Message):
+    __slots__ = ("root", "size_bytes", "blocks", "expires_unix_ms")
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_UNIX_MS_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    size_bytes: int
+    blocks: int
+    expires_unix_ms: int
+    def __init__(self, root: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., blocks: _Optional[int] = ..., expires_unix_ms: _Optional[int] = ...) -> None: ...
+
+class SignedStatement(_message.Message):
+    __slots__ = ("statement", "public_key", "signature")
+    STATEMENT_FIELD_NUMBER: _ClassVar[int]
+    PUBLIC_KEY_FIELD_NUMBER: _ClassVar[int]
+    SIGNATURE_FIELD_NUMBER: _ClassVar[int]
+    statement: bytes
+    public_key: bytes
+    signature: bytes
+    def __init__(self, statement: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
+
 class IpnsRecord(_message.Message):
     __slots__ = ("value", "signature_v1", "validity_type", "validity", "sequence", "ttl", "public_key", "signature_v2", "data")
     class ValidityType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):

@@ -45,8 +45,10 @@ class Response(_message.Message):
     def __init__(self, working: _Optional[_Union[Working, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., proof: _Optional[bytes] = ...) -> None: ...
 
 class Working(_message.Message):
-    __slots__ = ()
-    def __init__(self) -> None: ...
+    __slots__ = ("done_bytes",)
+    DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    done_bytes: int
+    def __init__(self, done_bytes: _Optional[int] = ...) -> None: ...
 
 class Refused(_message.Message):
     __slots__ = ("reason",)

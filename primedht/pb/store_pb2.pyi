@@ -123,20 +123,30 @@ class BlockCounts(_message.Message):
     def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., referenced_bytes: _Optional[int] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("key", "record", "requester", "ip", "dag_bytes", "expires_unix_s")
+    __slots__ = ("key", "record", "requester", "ip", "dag_bytes", "expires_unix_s", "root")
     KEY_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
     REQUESTER_FIELD_NUMBER: _ClassVar[int]
     IP_FIELD_NUMBER: _ClassVar[int]
     DAG_BYTES_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     record: bytes
     requester: bytes
     ip: str
     dag_bytes: int
     expires_unix_s: float
-    def __init__(self, key: _Optional[bytes] = ..., record: _Optional[bytes] = ..., requester: _Optional[bytes] = ..., ip: _Optional[str] = ..., dag_bytes: _Optional[int] = ..., expires_unix_s: _Optional[float] = ...) -> None: ...
+    root: bytes
+    def __init__(self, key: _Optional[bytes] = ..., record: _Optional[bytes] = ..., requester: _Optional[bytes] = ..., ip: _Optional[str] = ..., dag_bytes: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., root: _Optional[bytes] = ...) -> None: ...
+
+class OwnRoot(_message.Message):
+    __slots__ = ("root", "owner")
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    owner: bytes
+    def __init__(self, root: _Optional[bytes] = ..., owner: _Optional[bytes] = ...) -> None: ...
 
 class Pin(_message.Message):
     __slots__ = ("cid", "name", "recursive", "partial", "created_unix_s", "expires_unix_s")

@@ -38,7 +38,9 @@ async def test_the_blocking_client_does_all_that_the_node_does(lab: ControlLab, 
 
     def use() -> None:
         with Client(str(lab.addr)) as client:
-            pushed = client.models.push(folder, name, metadata={"a": "b"}, training_config={"epochs": 3})
+            pushed = client.models.push(
+                folder, name, metadata={"a": "b"}, training_config={"epochs": 3}
+            ).found
             assert pushed.name.endswith("/m@1")
             assert dict(pushed.manifest.model.training_config) == {"epochs": 3}
             assert (
@@ -51,7 +53,7 @@ async def test_the_blocking_client_does_all_that_the_node_does(lab: ControlLab, 
             array = client.models.tensor(name, "model.layers.1.weight")
             np.testing.assert_array_equal(array, tensors["model.layers.1.weight"])
             array[0] = 0  # it is the caller's own
-            single = client.models.push(folder / "model.safetensors", "me/one")
+            single = client.models.push(folder / "model.safetensors", "me/one").found
             assert [file.path for file in single.manifest.files] == ["model.safetensors"]
             assert [(each.version, each.cid) for each in client.models.versions(name)] == [(1, pushed.cid)]
             assert [each.name for each in client.models.kept()] == [pushed.name, single.name]
@@ -79,7 +81,7 @@ async def test_the_asynchronous_client_does_too(lab: ControlLab, tmp_path: Path)
     folder = write_model(tmp_path / "m", {"model.safetensors": tensors})
     async with AsyncClient(str(lab.addr)) as client:
         models = client.models
-        pushed = await models.push(folder, "me/m")
+        pushed = (await models.push(folder, "me/m")).found
         assert (
             await models.info("me/m") == await models.fetch("me/m") == await models.verify("me/m") == pushed
         )

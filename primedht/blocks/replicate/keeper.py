@@ -1,13 +1,14 @@
-"""The holder's side: takes offers, fetches the blocks from the offerer, and gives receipts.
+"""The holder's side: takes offers, fetches the blocks, and gives receipts.
 
-Nothing in an offer says where to fetch from. What is fetched is bounded by the size announced, and kept
-only if the value has exactly that size.
+Nothing in an offer says where to fetch from: the offerer is asked. What is fetched is bounded by the size
+announced, and kept only if it has exactly that size.
 
 Source: docs/design.md, "Durable big values".
 """
 
 from __future__ import annotations
 
+import math
 from hashlib import sha256
 
 import structlog
@@ -17,6 +18,7 @@ from primedht import limits
 from primedht.blocks.blocks import Blocks
 from primedht.blocks.blockstore import Exchange
 from primedht.blocks.replicate.messages import Conversation
+from primedht.blocks.replicate.offered import Offered, read_offer
 from primedht.blocks.replicate.replicas import Replica, Replicas
 from primedht.cids import Cid
 from primedht.clock import WallClock
@@ -24,7 +26,6 @@ from primedht.dht.ports import Stream
 from primedht.errors import (
     BlockNotFound,
     InvalidArgument,
-    InvalidDag,
     InvalidRecord,
     NotPermitted,
     PeerRefused,
@@ -33,13 +34,9 @@ from primedht.errors import (
     TooBusy,
 )
 from primedht.ids import PeerId
-from primedht.kad.messages import Record
 from primedht.keys import PrivateKey
 from primedht.pb import replicate_pb2 as pb
-from primedht.records.keys import KeyClass, peer_of
-from primedht.records.pointer import Pointer, decode_pointer, pointer_writer
 from primedht.records.receipt import Receipt, sign_receipt
-from primedht.records.record import Content
 from primedht.records.validator import RecordValidator
 
 log = structlog.get_logger(__name__)
@@ -88,28 +85,30 @@ class Keeper:
 
     async def _keep(self, conversation: Conversation, offer: pb.Offer) -> pb.Receipt:
         peer = conversation.stream.peer
-        pointer, owner = self._pointer_of(offer)
-        if not (self._has_psk or peer in self._allowed or owner in self._allowed):
-            raise NotPermitted("neither the peer nor the record's writer is in replicate.allow")
+        now = self._clock.unix_now()
+        offered = read_offer(offer.key, offer.record, self._validator, self._network_id, now_unix_s=now)
+        if not (self._has_psk or peer in self._allowed or offered.writer in self._allowed):
+            raise NotPermitted("neither the peer nor the writer is in replicate.allow")
         if self.is_draining:
             raise PeerRefused("this node is leaving", reason="draining")
-        now = self._clock.unix_now()
-        expires_unix_ms = min(offer.expires_unix_ms, int((now + limits.SIGNED_LIFETIME_S_MAX) * 1000))
+        latest_unix_s = min(now + limits.SIGNED_LIFETIME_S_MAX, offered.expires_unix_s or math.inf)
+        expires_unix_ms = min(offer.expires_unix_ms, int(latest_unix_s * 1000))
         if expires_unix_ms / 1000 <= now:
             raise InvalidRecord("the offer has expired")
         replica = Replica(
-            offer.key, offer.record, peer, conversation.stream.ip, pointer.dag_bytes, expires_unix_ms / 1000
-        )
+            offer.key, offer.record, bytes(offered.root), peer, conversation.stream.ip, offered.dag_bytes,
+            expires_unix_ms / 1000,
+        )  # fmt: skip
         with self._replicas.reserving(replica):
             if self._fetches.available_tokens < 1:
                 raise TooBusy(f"{limits.REPLICATE_FETCHES_AT_ONCE} offers are being fetched")
             async with self._fetches:
-                await self._fetch_telling(conversation, replica, pointer)
-        log.info("replica_kept", root=str(pointer.root), requester=str(peer), bytes=pointer.dag_bytes)
+                await self._fetch_telling(conversation, replica, offered)
+        log.info("replica_kept", root=str(offered.root), requester=str(peer), bytes=offered.dag_bytes)
         receipt = Receipt(
             network_id=self._network_id,
-            root=bytes(pointer.root),
-            size_bytes=pointer.size_bytes,
+            root=bytes(offered.root),
+            size_bytes=offered.size_bytes,
             record_digest=sha256(offer.record).digest(),
             holder=self._identity.peer_id,
             requester=peer,
@@ -117,17 +116,7 @@ class Keeper:
         )
         return sign_receipt(self._identity, receipt)
 
-    def _pointer_of(self, offer: pb.Offer) -> tuple[Pointer, PeerId]:
-        """Return what is offered and who wrote it. Raises `InvalidRecord`, `InvalidKey`, `ValueTooLarge`."""
-        record = Record(offer.key, offer.record)
-        valid = self._validator.validate(record, now_unix_s=self._clock.unix_now(), copied=True)
-        if valid.content is not Content.POINTER:
-            raise InvalidRecord("the record offered is no pointer")
-        if valid.key_class is KeyClass.PRIME:
-            return decode_pointer(valid.payload), peer_of(offer.key)
-        return decode_pointer(valid.payload), pointer_writer(offer.record)
-
-    async def _fetch_telling(self, conversation: Conversation, replica: Replica, pointer: Pointer) -> None:
+    async def _fetch_telling(self, conversation: Conversation, replica: Replica, offered: Offered) -> None:
         """Fetch and pin, with a sign of life to the offerer every few seconds."""
         failure: PrimeDhtError | None = None
 
@@ -144,34 +133,31 @@ class Keeper:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             try:
-                await self._fetch(replica, pointer)
+                await self._fetch(replica, offered)
             except PrimeDhtError as error:
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    async def _fetch(self, replica: Replica, pointer: Pointer) -> None:
+    async def _fetch(self, replica: Replica, offered: Offered) -> None:
+        root = offered.root
         with self._blocks.store.hold() as hold:
             await self._exchange.fetch(
-                pointer.root,
+                root,
                 recursive=True,
                 hold=hold,
                 timeout_s=limits.REPLICATE_FETCH_S_MAX,
-                bytes_max=pointer.dag_bytes,
+                bytes_max=offered.dag_bytes,
                 peers=frozenset((replica.requester,)),
             )
-            item = await self._blocks.describe(pointer.root)
-            if item.kind != "file" or item.size_bytes != pointer.size_bytes:
-                raise InvalidDag(f"{pointer.root} is not a file of {pointer.size_bytes} bytes")
-            older = self._replicas.get(replica.key)
-            await self._blocks.pins.add(
-                pointer.root, name=replica.pin_name, expires_unix_s=replica.expires_unix_s
-            )
+            await offered.check(self._blocks)
+            older = self._replicas.get(replica.id)
+            await self._blocks.pins.add(root, name=replica.pin_name, expires_unix_s=replica.expires_unix_s)
             await self._replicas.add(replica)
-        self._blocks.announce(pointer.root)
+        self._blocks.announce(root)
         if older is not None and older.record != replica.record:
-            await self.let_go(older, but=pointer.root)
+            await self.let_go(older, but=root)
 
     async def let_go(self, replica: Replica, *, but: Cid | None = None) -> None:
         """Unpin what was kept for `replica`, except `but`."""

@@ -1,6 +1,7 @@
 """What this node keeps for others, on disk, and how much of it each of them may fill.
 
-b/k/<SHA-256 of the key>    a record that points at blocks, who asked to keep them, and until when
+b/k/<SHA-256 of the key>     a record that points at blocks, who asked to keep them, and until when
+b/s/<SHA-256 of the root>    likewise, of a DAG with a statement and no record
 """
 
 from __future__ import annotations
@@ -18,23 +19,41 @@ from primedht.ids import PeerId
 from primedht.pb import store_pb2
 from primedht.stores.kv import KeyValue, scan_all
 
-_PREFIX = b"b/k/"
+_KEY, _DAG = b"b/k/", b"b/s/"
+
+
+_PIN = "replica:"
+
+
+def is_replica(pin_name: str) -> bool:
+    """Return whether a pin of that name keeps something for others."""
+    return pin_name.startswith(_PIN)
 
 
 @dataclass(frozen=True, slots=True)
 class Replica:
-    """record: the value of `key`'s record, a pointer. dag_bytes: of its blocks. ip: of who asked, or ""."""
+    """record: the value of `key`'s record, a pointer; without a key, a signed statement.
+
+    root: binary CID. dag_bytes: of its blocks. ip: of who asked, or "".
+    """
 
     key: bytes
     record: bytes
+    root: bytes
     requester: PeerId
     ip: str
     dag_bytes: int
     expires_unix_s: float
 
     @property
+    def id(self) -> bytes:
+        """What tells replicas apart: a key has one value, and a statement is about one root."""
+        return _KEY + sha256(self.key).digest() if self.key else _DAG + sha256(self.root).digest()
+
+    @property
     def pin_name(self) -> str:
-        return f"replica:{sha256(self.key).hexdigest()}"
+        digest = self.id[len(_KEY) :].hex()
+        return f"{_PIN}{digest}" if self.key else f"{_PIN}dag:{digest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +84,13 @@ class Replicas:
     def all(self) -> list[Replica]:
         return list(self._kept.values())
 
-    def get(self, key: bytes) -> Replica | None:
-        return self._kept.get(key)
+    def get(self, id: bytes) -> Replica | None:
+        return self._kept.get(id)
 
     @contextmanager
     def reserving(self, replica: Replica) -> Iterator[None]:
         """Count `replica` while it is fetched. Raises `StoreFull` if a quota has no room for it."""
-        others = [each for each in (*self._kept.values(), *self._reserved) if each.key != replica.key]
+        others = [each for each in (*self._kept.values(), *self._reserved) if each.id != replica.id]
         by_peer: Counter[PeerId] = Counter()
         by_block: Counter[str] = Counter()
         for each in (*others, replica):
@@ -94,32 +113,30 @@ class Replicas:
             self._reserved.remove(replica)
 
     async def add(self, replica: Replica) -> None:
-        """Keep `replica` in the place of another one of its key; on disk on return."""
+        """Keep `replica` in the place of another one of its id; on disk on return."""
         message = store_pb2.Replica(
             key=replica.key,
             record=replica.record,
+            root=replica.root,
             requester=bytes(replica.requester),
             ip=replica.ip,
             dag_bytes=replica.dag_bytes,
             expires_unix_s=replica.expires_unix_s,
         )
-        await self._kv.put({_entry(replica.key): seal(message)})
-        self._kept[replica.key] = replica
+        await self._kv.put({replica.id: seal(message)})
+        self._kept[replica.id] = replica
 
-    async def remove(self, key: bytes) -> None:
-        await self._kv.put({_entry(key): None})
-        self._kept.pop(key, None)
+    async def remove(self, id: bytes) -> None:
+        await self._kv.put({id: None})
+        self._kept.pop(id, None)
 
     async def load(self) -> None:
         """Read what is on disk. Raises `StoreCorrupt`."""
-        async for _, raw in scan_all(self._kv, _PREFIX):
-            message = store_pb2.Replica()
-            unseal(raw, message)
-            self._kept[message.key] = Replica(
-                message.key, message.record, PeerId(message.requester), message.ip, message.dag_bytes,
-                message.expires_unix_s,
-            )  # fmt: skip
-
-
-def _entry(key: bytes) -> bytes:
-    return _PREFIX + sha256(key).digest()
+        for prefix in (_KEY, _DAG):
+            async for id, raw in scan_all(self._kv, prefix):
+                message = store_pb2.Replica()
+                unseal(raw, message)
+                self._kept[id] = Replica(
+                    message.key, message.record, message.root, PeerId(message.requester), message.ip,
+                    message.dag_bytes, message.expires_unix_s,
+                )  # fmt: skip

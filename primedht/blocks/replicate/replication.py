@@ -1,9 +1,12 @@
-"""Large values stay on R other nodes: their writers ask the closest to keep them, holders replace each other.
+"""Large values and models on R other nodes: writers ask the closest to keep them, holders replace each other.
 
 A node tends what it holds once an interval. The writer offers its values anew, which lengthens their
 lives as its puts lengthen those of the records. For what it keeps for others, a node asks the root's
 providers for a block chosen at random; if it is the closest of those that have it, and they are fewer
 than R, it offers the value to the next closest. So that they do not all act at once, each waits a jitter.
+
+When a holder departs, those that notice do the same soon: the closest leads, and the others act only if
+the work is still not done when their turn comes.
 
 Source: docs/design.md, "Durable big values".
 """
@@ -13,8 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
-from hashlib import sha256
+from functools import partial
 from typing import Any, NoReturn, Protocol
 
 import structlog
@@ -22,45 +24,28 @@ import trio
 
 from primedht import limits
 from primedht.blocks.blocks import Blocks
+from primedht.blocks.replicate.asking import Asking
 from primedht.blocks.replicate.keeper import Keeper
-from primedht.blocks.replicate.messages import PROTOCOL, Conversation
-from primedht.blocks.replicate.replicas import ReplicaQuotas, Replicas
-from primedht.cids import RAW, Cid
+from primedht.blocks.replicate.messages import PROTOCOL
+from primedht.blocks.replicate.offered import HeldValue, Offered, read_offer
+from primedht.blocks.replicate.own_roots import OwnRoots
+from primedht.blocks.replicate.placing import Placing
+from primedht.blocks.replicate.replicas import ReplicaQuotas, Replicas, is_replica
+from primedht.cids import Cid
 from primedht.clock import WallClock
 from primedht.dht.placement import place
 from primedht.dht.ports import Rng, Streams
-from primedht.errors import PeerRefused, PrimeDhtError, ProtocolViolation
+from primedht.errors import BlockNotFound, NotPermitted, PeerRefused, PrimeDhtError
 from primedht.ids import PeerId
 from primedht.kad.key import distance, key_of
-from primedht.kad.messages import PeerInfo, Record
+from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
-from primedht.pb import replicate_pb2 as pb
-from primedht.records.pointer import Pointer, decode_pointer
-from primedht.records.receipt import Receipt, verified_receipt
+from primedht.records.statement import Statement, sign_statement
 from primedht.records.validator import RecordValidator
-from primedht.results import Refusal
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
 
 log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class HeldValue:
-    """A large value that is here. record: the value of its key's record. own: this node wrote it."""
-
-    key: bytes
-    record: bytes
-    expires_unix_s: float
-    own: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """Whose receipts say that they keep a value's blocks, and who will not, and why."""
-
-    receipts: tuple[Receipt, ...]
-    refused: tuple[Refusal, ...]
 
 
 class Routing(Protocol):
@@ -75,68 +60,106 @@ class Routing(Protocol):
 
 OwnValues = Callable[[], Awaitable[list[HeldValue]]]
 """Returns the large values that this node keeps alive."""
+Signer = Callable[[PeerId], PrivateKey | None]
+"""Returns the private key of an owner, if it is here."""
 
 
 class Replication:
-    """Offers, challenges and repairs of one node. Made by `open_replication`. copies: R."""
+    """Offers, challenges and repairs of one node. Made by `open_replication`. copies: R.
+
+    signer: whose keys are here; set by who has them.
+    """
 
     def __init__(
-        self, streams: Streams, routing: Routing, blocks: Blocks, keeper: Keeper, replicas: Replicas,
-        validator: RecordValidator, clock: WallClock, rng: Rng, peer_id: PeerId, network_id: str,
-        own_values: OwnValues, nursery: trio.Nursery, *, copies: int,
+        self, routing: Routing, blocks: Blocks, keeper: Keeper, asking: Asking, replicas: Replicas,
+        own_roots: OwnRoots, validator: RecordValidator, clock: WallClock, rng: Rng, identity: PrivateKey,
+        network_id: str, own_values: OwnValues, nursery: trio.Nursery, *, copies: int,
     ) -> None:  # fmt: skip
-        self._streams = streams
         self._routing = routing
         self._blocks = blocks
         self._keeper = keeper
+        self._asking = asking
         self._replicas = replicas
+        self._own_roots = own_roots
         self._validator = validator
         self._clock = clock
         self._rng = rng
-        self._peer_id = peer_id
+        self._peer_id = identity.peer_id
         self._network_id = network_id
         self._own_values = own_values
         self._nursery = nursery
         self._copies = copies
+        self._placings: dict[bytes, Placing] = {}
+        self._holders: dict[bytes, frozenset[PeerId]] = {}
+        """By a root's multihash, the other holders that were found last."""
+        self._gone: set[PeerId] = set()
+        self._departure = trio.Event()
+        self._repairing: set[bytes] = set()
+        self._repairs = trio.CapacityLimiter(limits.REPLICATE_REPAIRS_AT_ONCE)
+        self._budget_free_at = -math.inf
+        self.signer: Signer = lambda owner: identity if owner == identity.peer_id else None
 
-    async def place(self, value: HeldValue, *, copies: int | None = None, timeout_s: float) -> Kept:
+    # --- asking others ---------------------------------------------------------------------------------
+
+    async def place(self, value: HeldValue, *, copies: int | None = None, timeout_s: float) -> Placing:
         """Have `copies` (R) other nodes keep `value`, the closest to its root that will.
 
         After `timeout_s`, returns what has come; the rest goes on without the caller.
         """
-        receipts: list[Receipt] = []
-        refused: list[Refusal] = []
-        done = trio.Event()
+        placing = self._start(value, copies or self._copies)
+        await placing.wait(timeout_s)
+        return placing
 
-        async def run() -> None:
-            try:
-                await self._place(value, copies or self._copies, (), receipts, refused)
-            except PrimeDhtError as error:
-                log.info("value_not_placed", key=value.key.hex(), code=error.code)
-            finally:
-                done.set()
+    async def publish(self, root: Cid, owner: PeerId) -> Placing:
+        """Have R other nodes keep a DAG that is here and pinned, from now on until it is pinned no more.
 
-        self._nursery.start_soon(run)
-        with trio.move_on_after(timeout_s):
-            await done.wait()
-        return Kept(tuple(receipts), tuple(refused))
+        owner: whose key, which is here, signs the statement. Returns at once. Raises `BlockNotFound`, and
+        `NotPermitted` if the key is not here.
+        """
+        value = await self._own_dag(root, owner)
+        await self._own_roots.add(root, owner)
+        return self._start(value, self._copies)
 
-    async def tend(self, value: HeldValue) -> None:
-        """See to it that R others keep our own `value`; for one of another's, do so if that is our part."""
+    async def placing(self, root: Cid) -> Placing:
+        """Return the round that is under way for a DAG that was `publish`ed, or begin another one.
+
+        Raises `BlockNotFound` for one that was not, or is here no more.
+        """
+        current = self._placings.get(root.multihash)
+        if current is not None:
+            return current
+        owner = await self._own_roots.owner_of(root)
+        if owner is None:
+            raise BlockNotFound(f"{root} was not published by this node, or is kept no longer")
+        return self._start(await self._own_dag(root, owner), self._copies)
+
+    async def tend(self, value: HeldValue, *, out_of_turn: bool = False) -> int:
+        """See to it that R others keep our own `value`; for one of another's, do so if that is our part.
+
+        out_of_turn: that is our part, whoever is closer. Returns how many have their turn before us if
+        holders are missing, and 0 otherwise.
+        """
+        offered = self._offered(value)
         if value.own:
-            await self._place(value, self._copies, (), [], [])
-            return
-        root = self._pointer(value).root
+            await self._place(value, offered, self._placing(value, offered, self._copies))
+            return 0
+        root = offered.root
         holders = await self._live_holders(root)
+        missing = self._copies - len(holders) - 1
+        if missing <= 0:
+            return 0
         point = key_of(root.multihash)
         ours = distance(key_of(self._peer_id), point)
-        if any(distance(key_of(holder), point) < ours for holder in holders):
-            return
-        missing = self._copies - len(holders) - 1
-        if missing > 0:
-            receipts: list[Receipt] = []
-            await self._place(value, missing, holders, receipts, [])
-            log.info("value_repaired", root=str(root), wanted=missing, kept=len(receipts))
+        before = sum(distance(key_of(holder), point) < ours for holder in holders)
+        if before and not out_of_turn:
+            return before
+        began = trio.current_time()
+        placing = self._placing(value, offered, missing)
+        await self._place(value, offered, placing, but=holders)
+        spent_s = len(placing.receipts) * offered.dag_bytes / limits.REPLICATE_REPAIR_BYTES_PER_S
+        self._budget_free_at = max(began, self._budget_free_at) + spent_s
+        log.info("value_repaired", root=str(root), wanted=missing, kept=len(placing.receipts))
+        return 0
 
     async def hand_over(self) -> tuple[int, int]:
         """Before leaving: have R others keep what is here; take nothing more.
@@ -149,17 +172,19 @@ class Replication:
 
         async def hand(value: HeldValue) -> None:
             nonlocal safe, left_over
-            receipts: list[Receipt] = []
+            missing, kept = self._copies, 0
             async with limiter:
                 try:
-                    holders = await self._live_holders(self._pointer(value).root)
+                    offered = self._offered(value)
+                    holders = await self._live_holders(offered.root)
                     missing = self._copies - len(holders)
                     if missing > 0:
-                        await self._place(value, missing, holders, receipts, [])
+                        placing = self._placing(value, offered, missing)
+                        await self._place(value, offered, placing, but=holders)
+                        kept = len(placing.receipts)
                 except PrimeDhtError as error:
                     log.info("value_not_handed_over", key=value.key.hex(), code=error.code)
-                    missing = self._copies
-            if len(receipts) >= missing:
+            if kept >= missing:
                 safe += 1
             else:
                 left_over += 1
@@ -168,6 +193,11 @@ class Replication:
             for value in await self._values():
                 nursery.start_soon(hand, value)
         return safe, left_over
+
+    def on_departed(self, peer: PeerId) -> None:
+        """`peer` left the routing table: what it held is seen to soon."""
+        self._gone.add(peer)
+        self._departure.set()
 
     async def serve(self) -> NoReturn:
         """Tend what is here, once an interval."""
@@ -179,80 +209,141 @@ class Replication:
             except PrimeDhtError as error:
                 log.warning("replicas_not_tended", code=error.code)
 
+    async def serve_departures(self) -> NoReturn:
+        """Tend what departed peers held, soon."""
+        while True:
+            await self._departure.wait()
+            await trio.sleep(limits.REPLICATE_DEPARTED_BATCH_S)
+            self._departure = trio.Event()
+            gone, self._gone = self._gone, set()
+            try:
+                values = await self._values()
+                for value in values:
+                    root = self._offered(value).root.multihash
+                    holders = self._holders.get(root)
+                    if root not in self._repairing and (holders is None or holders & gone):
+                        self._repairing.add(root)
+                        self._nursery.start_soon(self._repair, value, root)
+            except PrimeDhtError as error:
+                log.warning("departure_not_seen_to", code=error.code)
+
     def status(self) -> dict[str, object]:
         """Return the state as JSON-able values."""
-        return {"kept_for_others": len(self._replicas), "bytes": self._replicas.bytes_used}
+        return {
+            "kept_for_others": len(self._replicas),
+            "bytes": self._replicas.bytes_used,
+            "repairing": len(self._repairing),
+        }
 
     # --- parts of the above ----------------------------------------------------------------------------
 
-    async def _tend_logging(self, value: HeldValue) -> None:
+    async def _repair(self, value: HeldValue, root: bytes) -> None:
+        """Tend `value`, after a jitter, in its turn and within the budget."""
         try:
-            await self.tend(value)
+            await trio.sleep(self._rng.uniform(0, limits.REPLICATE_DEPARTED_JITTER_S))
+            before = await self._tend_within_budget(value)
+            if before:
+                size = self._offered(value).dag_bytes
+                turn_s = limits.REPLICATE_TURN_S + size / limits.REPLICATE_TURN_BYTES_PER_S
+                await trio.sleep(before * turn_s)
+                await self._tend_within_budget(value, out_of_turn=True)
+        finally:
+            self._repairing.discard(root)
+
+    async def _tend_within_budget(self, value: HeldValue, *, out_of_turn: bool = False) -> int:
+        async with self._repairs:
+            await trio.sleep(max(0.0, self._budget_free_at - trio.current_time()))
+            return await self._tend_logging(value, out_of_turn=out_of_turn)
+
+    async def _tend_logging(self, value: HeldValue, *, out_of_turn: bool = False) -> int:
+        try:
+            return await self.tend(value, out_of_turn=out_of_turn)
         except PrimeDhtError as error:
             log.info("replica_not_tended", key=value.key.hex(), code=error.code)
+            return 0
 
     async def _values(self) -> list[HeldValue]:
         """Return all that is here, without what has expired."""
         values = await self._own_values()
+        for root, owner in await self._own_roots.all():
+            if all(is_replica(pin.name) for pin in await self._blocks.pins.of(root)):
+                await self._own_roots.remove(root)  # whether it is kept for others is another matter
+                continue
+            try:
+                values.append(await self._own_dag(root, owner))
+            except PrimeDhtError as error:
+                log.warning("published_blocks_missing", root=str(root), code=error.code)
         for replica in self._replicas.all():
             if replica.expires_unix_s <= self._clock.unix_now():
-                await self._replicas.remove(replica.key)
+                await self._replicas.remove(replica.id)
+                self._holders.pop(Cid.from_bytes(replica.root).multihash, None)
             else:
                 values.append(HeldValue(replica.key, replica.record, replica.expires_unix_s, own=False))
         return values
 
-    def _pointer(self, value: HeldValue) -> Pointer:
-        record = Record(value.key, value.record)
-        valid = self._validator.validate(record, now_unix_s=self._clock.unix_now(), copied=True)
-        return decode_pointer(valid.payload)
+    async def _own_dag(self, root: Cid, owner: PeerId) -> HeldValue:
+        """Return a DAG of ours with a new statement. Raises `BlockNotFound`, `NotPermitted`."""
+        signer = self.signer(owner)
+        if signer is None:
+            raise NotPermitted(f"the key of {owner}, who published {root}, is not here any more")
+        found = await self._blocks.stat(root)
+        if found.missing:
+            raise BlockNotFound(f"{found.missing} blocks of {root} are not here; pull or push it again")
+        expires_unix_s = self._clock.unix_now() + limits.SIGNED_LIFETIME_S_MAX
+        statement = Statement(root, found.bytes, found.blocks, int(expires_unix_s * 1000))
+        record = sign_statement(signer, self._network_id, statement)
+        return HeldValue(b"", record, statement.expires_unix_ms / 1000, own=True)
+
+    def _offered(self, value: HeldValue) -> Offered:
+        now = self._clock.unix_now()
+        return read_offer(value.key, value.record, self._validator, self._network_id, now_unix_s=now)
+
+    def _placing(self, value: HeldValue, offered: Offered, copies: int) -> Placing:
+        size, expires_unix_s = offered.dag_bytes, value.expires_unix_s
+        return Placing(offered.root, wanted=copies, size_bytes=size, expires_unix_s=expires_unix_s)
+
+    def _start(self, value: HeldValue, copies: int) -> Placing:
+        offered = self._offered(value)
+        placing = self._placing(value, offered, copies)
+        root = offered.root.multihash
+
+        async def run() -> None:
+            try:
+                await self._place(value, offered, placing)
+            except PrimeDhtError as error:
+                log.info("value_not_placed", root=str(offered.root), code=error.code)
+            finally:
+                placing.finish()
+                if self._placings.get(root) is placing:
+                    del self._placings[root]
+
+        self._placings[root] = placing
+        self._nursery.start_soon(run)
+        return placing
 
     async def _place(
-        self, value: HeldValue, copies: int, but: Collection[PeerId], receipts: list[Receipt],
-        refused: list[Refusal],
-    ) -> None:  # fmt: skip
-        """Offer `value` to the closest peers, except `but`, until `copies` have given receipts."""
-        pointer = self._pointer(value)
-        found = await self._routing.closest_peers(pointer.root.multihash, timeout_s=limits.WALK_TIMEOUT_S)
+        self, value: HeldValue, offered: Offered, placing: Placing, but: Collection[PeerId] = ()
+    ) -> None:
+        """Offer `value` to the closest peers, except `but`, until `placing` has its receipts."""
+        found = await self._routing.closest_peers(offered.root.multihash, timeout_s=limits.WALK_TIMEOUT_S)
 
         async def send(peer: PeerId) -> None:
             try:
-                receipts.append(await self._offer(peer, value, pointer))
+                receipt = await self._asking.offer(peer, value, offered, partial(placing.note_fetched, peer))
             except PrimeDhtError as error:
-                code = error.reason if isinstance(error, PeerRefused) else error.code
-                refused.append(Refusal(peer, code))
+                placing.note_refusal(peer, error.reason if isinstance(error, PeerRefused) else error.code)
                 raise
+            placing.note_receipt(receipt, offered)
 
         await place(
             [peer for peer in found.closest if peer != self._peer_id and peer not in but],
-            copies=copies,
+            copies=placing.wanted,
             send=send,
             patience_s=lambda peer: math.inf,
             timeout_s=limits.REPLICATE_FETCH_S_MAX,
         )
-
-    async def _offer(self, peer: PeerId, value: HeldValue, pointer: Pointer) -> Receipt:
-        """Return the receipt of `peer`. Raises `PeerRefused`, and as `Streams.open` and `Conversation`."""
-        expires_unix_ms = int(value.expires_unix_s * 1000)
-        async with self._conversation(peer) as conversation:
-            offer = pb.Offer(key=value.key, record=value.record, expires_unix_ms=expires_unix_ms)
-            await conversation.send(pb.Request(offer=offer))
-            response = await conversation.receive(pb.Response)
-            while response.HasField("working"):
-                response = await conversation.receive(pb.Response)
-        _check_not_refused(peer, response)
-        receipt = verified_receipt(response.receipt)
-        expected = Receipt(
-            network_id=self._network_id,
-            root=bytes(pointer.root),
-            size_bytes=pointer.size_bytes,
-            record_digest=sha256(value.record).digest(),
-            holder=peer,
-            requester=self._peer_id,
-            expires_unix_ms=min(expires_unix_ms, receipt.expires_unix_ms),
-        )
-        if receipt != expected:
-            raise ProtocolViolation(f"{peer} gave a receipt for something else")
-        return receipt
+        holders = frozenset(receipt.holder for receipt in placing.receipts)
+        self._holders[offered.root.multihash] = holders.union(but)
 
     async def _live_holders(self, root: Cid) -> list[PeerId]:
         """Return the other providers of `root` that have a block of it chosen at random."""
@@ -260,7 +351,7 @@ class Replication:
 
         async def ask(peer: PeerId) -> None:
             try:
-                if await self._has_random_block(peer, root):
+                if await self._asking.has_random_block(peer, root):
                     holders.append(peer)
             except PrimeDhtError as error:
                 log.info("holder_lost", root=str(root), peer=str(peer), code=error.code)
@@ -272,38 +363,8 @@ class Replication:
             async for info in providers:
                 if info.id != self._peer_id:
                     nursery.start_soon(ask, info.id)
+        self._holders[root.multihash] = frozenset(holders)
         return holders
-
-    async def _has_random_block(self, peer: PeerId, root: Cid) -> bool:
-        block = root
-        while block.codec != RAW and (links := await self._blocks.store.links(block)):
-            block = links[self._rng.randrange(len(links))]
-        nonce = self._rng.getrandbits(8 * limits.REPLICATE_NONCE_BYTES).to_bytes(
-            limits.REPLICATE_NONCE_BYTES, "big"
-        )
-        async with self._conversation(peer) as conversation:
-            challenge = pb.Challenge(root=bytes(root), block=bytes(block), nonce=nonce)
-            await conversation.send(pb.Request(challenge=challenge))
-            response = await conversation.receive(pb.Response)
-        _check_not_refused(peer, response)
-        return response.proof == sha256(nonce + await self._blocks.store.get(block)).digest()
-
-    @asynccontextmanager
-    async def _conversation(self, peer: PeerId) -> AsyncIterator[Conversation]:
-        stream = await self._streams.open(peer, (PROTOCOL,), timeout_s=limits.DIAL_TIMEOUT_S)
-        try:
-            yield Conversation(stream)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await stream.reset()
-            raise
-        await stream.close()
-
-
-def _check_not_refused(peer: PeerId, response: pb.Response) -> None:
-    if response.HasField("refused"):
-        reason = response.refused.reason[: limits.REPLICATE_REASON_CHARS_MAX]
-        raise PeerRefused(f"{peer} refuses: {reason}", reason=reason)
 
 
 @asynccontextmanager
@@ -312,7 +373,7 @@ async def open_replication(
     identity: PrivateKey, validator: RecordValidator, own_values: OwnValues, *, network_id: str,
     copies: int, quotas: ReplicaQuotas, has_psk: bool, allowed: frozenset[PeerId],
 ) -> AsyncIterator[Replication]:  # fmt: skip
-    """Keep others' large values, and have others keep ours, until the block is left.
+    """Keep others' blocks, and have others keep ours, until the block is left.
 
     `blocks` must have an exchange. has_psk: the network has a pre-shared key. allowed: peers and writers
     whose offers are taken without one. Raises `StoreCorrupt`.
@@ -324,12 +385,14 @@ async def open_replication(
         blocks, blocks.exchange, replicas, validator, clock, identity, network_id, has_psk=has_psk,
         allowed=allowed,
     )  # fmt: skip
+    asking = Asking(streams, blocks.store, rng, identity.peer_id, network_id)
     async with open_background_nursery() as nursery:
         replication = Replication(
-            streams, routing, blocks, keeper, replicas, validator, clock, rng, identity.peer_id,
+            routing, blocks, keeper, asking, replicas, OwnRoots(kv), validator, clock, rng, identity,
             network_id, own_values, nursery, copies=copies,
         )  # fmt: skip
         nursery.start_soon(replication.serve)
+        nursery.start_soon(replication.serve_departures)
         streams.serve(PROTOCOL, keeper.serve_stream, streams_per_peer_max=limits.REPLICATE_STREAMS_IN_MAX)
         try:
             yield replication

@@ -2,160 +2,42 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from functools import partial
 from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import trio
-from fake_swarm import FakeSwarm, Member
-from stores import Clock
+from replication_lab import NETWORK, QUOTAS, VALUE, Party, World, holders_of, run_at_once, until
 
 from primedht import limits
-from primedht.blocks.bitswap.bitswap import Bitswap, open_bitswap
-from primedht.blocks.blocks import Blocks, open_blocks
-from primedht.blocks.profiles import PROFILES
 from primedht.blocks.replicate.messages import PROTOCOL, Conversation
-from primedht.blocks.replicate.replicas import ReplicaQuotas
-from primedht.blocks.replicate.replication import HeldValue, Replication, open_replication
+from primedht.blocks.replicate.offered import HeldValue
+from primedht.blocks.replicate.replicas import Replica, ReplicaQuotas, Replicas
 from primedht.cids import Cid
-from primedht.errors import PeerUnreachable, ProtocolViolation
-from primedht.ids import PeerId
-from primedht.kad.key import key_of
-from primedht.kad.messages import PeerInfo
+from primedht.errors import BlockNotFound, PeerUnreachable, ProtocolViolation, StoreFull, ValueTooLarge
 from primedht.keys import PrivateKey
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.keys import prime_key
-from primedht.records.pointer import Pointer, sign_open_pointer
+from primedht.records.pointer import decode_pointer, open_pointer, sign_open_pointer
 from primedht.records.receipt import verified_receipt
-from primedht.records.validator import RecordValidator
+from primedht.records.signatures import SignatureCache
+from primedht.records.statement import Statement, sign_statement
 from primedht.stores.memory import MemoryKeyValue
-
-NETWORK = "/lab/kad/1.0.0"
-SMALL = replace(PROFILES["unixfs-v1-2025"], name="small", chunk_bytes=16_000, links_max=100)
-VALUE = random.Random(1).randbytes(200_000)
-QUOTAS = ReplicaQuotas(10_000_000, 1.0, 1.0)
-
-
-class Party:
-    """A node with blocks, bitswap and replication; `own` are the values that it keeps alive."""
-
-    def __init__(self, member: Member, identity: PrivateKey, world: World) -> None:
-        self.member = member
-        self.identity = identity
-        self.world = world
-        self.peer_id = identity.peer_id
-        self.clock = world.clock
-        self.own: list[HeldValue] = []
-        self.kv = MemoryKeyValue()
-        self.blocks: Blocks = None  # type: ignore[assignment]
-        self.bitswap: Bitswap = None  # type: ignore[assignment]
-        self.replication: Replication = None  # type: ignore[assignment]
-
-    # --- Routing and Providing ---
-
-    async def closest_peers(self, key: bytes, *, timeout_s: float) -> Any:
-        alive = [peer for peer, member in self.world.swarm.members.items() if not member.is_dead]
-        point = key_of(key)
-        return SimpleNamespace(closest=sorted(alive, key=lambda peer: key_of(peer) ^ point))
-
-    async def find_providers(
-        self, multihash: bytes, *, limit: int, timeout_s: float
-    ) -> AsyncIterator[PeerInfo]:
-        for peer in list(self.world.providers.get(multihash, ())):
-            await trio.lowlevel.checkpoint()
-            yield PeerInfo(peer, ())
-
-    async def provide(self, multihash: bytes, *, timeout_s: float) -> None:
-        self.world.providers.setdefault(multihash, {})[self.peer_id] = None
-
-    async def stop_providing(self, multihash: bytes) -> bool:
-        return self.world.providers.get(multihash, {}).pop(self.peer_id, "absent") is None
-
-    # --- what tests do ---
-
-    async def write(self, data: bytes, *, key: bytes = b"weights", **lies: int) -> HeldValue:
-        """Import `data`, and return the value that a record of `key` points at."""
-        async with self.blocks.adding(SMALL) as adding:
-            file = adding.pushed_file()
-            await file.write(data)
-            part = await file.finish()
-            await self.blocks.keep(part, name="own")
-        pointer = Pointer(part.cid, part.content_bytes, part.dag_bytes, file.block_count)
-        record = sign_open_pointer(self.identity, NETWORK, key, replace(pointer, **lies))
-        value = HeldValue(key, record, self.clock.now + 86_400, own=True)
-        self.own = [value]
-        return value
-
-    async def offer(self, value: HeldValue, **options: Any) -> Any:
-        return await self.replication.place(value, timeout_s=600, **options)
-
-    async def got(self, root: Cid) -> bytes:
-        return b"".join([piece async for piece in self.blocks.read_file(root)])
-
-    async def pins(self) -> list[str]:
-        return [pin.name async for pin in self.blocks.pins.all()]
-
-
-class World:
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.nursery = nursery
-        self.swarm = FakeSwarm(nursery)
-        self.clock = Clock()
-        self.providers: dict[bytes, dict[PeerId, None]] = {}
-        self.parties: list[Party] = []
-
-    async def add(self, **options: Any) -> Party:
-        """Return a node of its own task: what it opens it closes."""
-        party: Party = await self.nursery.start(partial(self._run, **options))
-        return party
-
-    async def _run(
-        self, *, quotas: ReplicaQuotas = QUOTAS, has_psk: bool = True, allowed: tuple[PeerId, ...] = (),
-        task_status: trio.TaskStatus[Party],
-    ) -> None:  # fmt: skip
-        identity = PrivateKey(bytes([len(self.parties) + 1]) * 32)
-        member = self.swarm.add()
-        del self.swarm.members[member.peer_id]
-        member.peer_id = identity.peer_id
-        self.swarm.members[member.peer_id] = member
-        party = Party(member, identity, self)
-        self.parties.append(party)
-
-        async def own_values() -> list[HeldValue]:
-            return list(party.own)
-
-        async with open_blocks(party.kv, self.clock, providing=party) as party.blocks:
-            ports = (member, member, party.blocks.store, party.find_providers)
-            async with open_bitswap(*ports) as party.bitswap:  # type: ignore[arg-type]
-                party.blocks.exchange = party.bitswap
-                async with open_replication(
-                    *(member, party, party.blocks, party.kv, self.clock, random.Random(2), identity),
-                    RecordValidator(network_id=NETWORK, network_kind="private", ipfs_keys_only=False),
-                    own_values,
-                    network_id=NETWORK, copies=3, quotas=quotas, has_psk=has_psk, allowed=frozenset(allowed),
-                ) as party.replication:  # type: ignore[arg-type] # fmt: skip
-                    task_status.started(party)
-                    await trio.sleep_forever()
-
-    def closest_first(self, root: Cid) -> list[Party]:
-        point = key_of(root.multihash)
-        return sorted(self.parties, key=lambda party: key_of(party.peer_id) ^ point)
 
 
 @pytest.fixture
-async def world() -> AsyncIterator[World]:
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_at_once)
     async with trio.open_nursery() as nursery:
         yield World(nursery)
         nursery.cancel_scope.cancel()
 
 
 def root_of(value: HeldValue, party: Party) -> Cid:
-    return party.replication._pointer(value).root
+    return party.replication._offered(value).root
 
 
 async def test_the_closest_peers_keep_a_value_and_sign_for_it(
@@ -167,7 +49,7 @@ async def test_the_closest_peers_keep_a_value_and_sign_for_it(
     kept = await writer.offer(value)
     expected = [party for party in world.closest_first(root) if party is not writer][:3]
     assert {receipt.holder for receipt in kept.receipts} == {party.peer_id for party in expected}
-    assert kept.refused == ()
+    assert kept.refused == []
     for receipt in kept.receipts:
         assert receipt.network_id == NETWORK
         assert (receipt.root, receipt.size_bytes) == (bytes(root), len(VALUE))
@@ -261,7 +143,7 @@ async def test_an_offer_that_lies_about_the_size_is_not_kept(
     value = await writer.write(VALUE, **lies)
     writer.own = []  # collecting uses threads, and virtual time would come to the next offer meanwhile
     kept = await writer.offer(value)
-    assert kept.receipts == ()
+    assert kept.receipts == []
     assert kept.refused[0].code in ("invalid_dag", "value_too_large")
     assert await holder.pins() == []
     await holder.blocks.collect()
@@ -276,11 +158,12 @@ async def test_blocks_are_fetched_from_the_offerer_only(
     value = await bystander.write(VALUE)
     root = root_of(value, bystander)
     await holder.member.connect(bystander.peer_id, timeout_s=1)
-    record = sign_open_pointer(writer.identity, NETWORK, b"weights", writer.replication._pointer(value))
+    pointer = decode_pointer(open_pointer(value.record, NETWORK, value.key, SignatureCache()) or b"")
+    record = sign_open_pointer(writer.identity, NETWORK, b"weights", pointer)
     sent = bystander.member.sent_bytes
     writer.world = SimpleWorld(world, holder)  # type: ignore[assignment]
     kept = await writer.offer(replace(value, record=record))
-    assert (kept.receipts, [refusal.code for refusal in kept.refused]) == ((), ["block_not_found"])
+    assert (kept.receipts, [refusal.code for refusal in kept.refused]) == ([], ["block_not_found"])
     assert bystander.member.sent_bytes == sent
     assert not await holder.blocks.store.has(root)
 
@@ -333,7 +216,7 @@ async def test_a_receipt_for_something_else_counts_for_nothing(
             lambda key, receipt, change={field: content}: sign(key, replace(receipt, **change)),
         )
         kept = await writer.offer(value)
-        assert (kept.receipts, kept.refused[0].code) == ((), "protocol_violation"), field
+        assert (kept.receipts, kept.refused[0].code) == ([], "protocol_violation"), field
 
     def forged(key: PrivateKey, receipt: Any) -> Any:
         wire = sign(key, receipt)
@@ -341,18 +224,9 @@ async def test_a_receipt_for_something_else_counts_for_nothing(
         return wire
 
     monkeypatch.setattr(keeper, "sign_receipt", forged)
-    assert (await writer.offer(value)).receipts == ()
+    assert (await writer.offer(value)).receipts == []
     with pytest.raises(ProtocolViolation, match="key"):
         verified_receipt(pb.Receipt(public_key=writer.identity.public_key.serialized, holder=b"x"))
-
-
-async def holders_of(world: World, root: Cid) -> set[PeerId]:
-    """The parties that are alive and have all of it pinned."""
-    return {
-        party.peer_id
-        for party in world.parties
-        if not party.member.is_dead and await party.blocks.pins.of(root)
-    }
 
 
 async def test_the_holders_replace_those_that_die_with_the_writer_gone(
@@ -407,7 +281,7 @@ async def test_the_writer_renews_what_others_keep(
     writer.own = []
     await trio.sleep(2 * limits.REPLICATE_INTERVAL_S)
     assert await holder.pins() == []
-    assert holder.replication.status() == {"kept_for_others": 0, "bytes": 0}
+    assert holder.replication.status() == {"kept_for_others": 0, "bytes": 0, "repairing": 0}
 
 
 async def test_a_node_that_leaves_hands_its_values_over(
@@ -437,10 +311,193 @@ async def test_what_is_kept_for_others_is_known_after_a_restart(
     writer, holder = await world.add(), await world.add()
     value = await writer.write(VALUE)
     await writer.offer(value)
-    from primedht.blocks.replicate.replicas import Replicas
-
     again = Replicas(holder.kv, QUOTAS)
     await again.load()
     assert [(each.key, each.record, each.requester) for each in again.all()] == [
         (value.key, value.record, writer.peer_id)
     ]
+
+
+async def test_a_dag_with_no_record_is_kept_for_its_publisher(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer, *others = [await world.add() for _ in range(6)]
+    root = await writer.write_dag(VALUE, VALUE[::-1])
+    placing = await writer.replication.publish(root, writer.peer_id)
+    assert await writer.replication.placing(root) is placing, (
+        "whoever asks meanwhile waits for the same round"
+    )
+    kept = await placing.wait()
+    assert (len(kept.receipts), kept.refused, kept.done, kept.wanted) == (3, (), True, 3)
+    stat = await writer.blocks.stat(root)
+    assert (kept.size_bytes, placing.done_bytes) == (stat.bytes, 3 * stat.bytes)
+    assert placing.receipts[0].size_bytes == stat.bytes
+    await writer.member.kill()
+    for party in others:
+        party.blocks.exchange = None
+        if party.peer_id in kept.receipts:
+            assert (await party.blocks.stat(root)).missing == 0
+            [pin] = [pin async for pin in party.blocks.pins.all()]
+            assert pin.expires_unix_s == world.clock.now + limits.SIGNED_LIFETIME_S_MAX
+        else:
+            assert await party.pins() == []
+
+
+async def test_what_was_published_is_renewed_until_it_is_pinned_no_more(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer, holder = await world.add(), await world.add()
+    root = await writer.write_dag(VALUE)
+    await (await writer.replication.publish(root, writer.peer_id)).wait()
+    until = world.clock.now + limits.SIGNED_LIFETIME_S_MAX
+    world.clock.now += 5000
+    await trio.sleep(2 * limits.REPLICATE_INTERVAL_S)
+    [pin] = [pin async for pin in holder.blocks.pins.all()]
+    assert pin.expires_unix_s == until + 5000
+    again = await (await writer.replication.placing(root)).wait()
+    assert again.receipts == (holder.peer_id,), "a later call asks anew"
+    await writer.blocks.unpin(root)
+    world.clock.now += 5000
+    await trio.sleep(2 * limits.REPLICATE_INTERVAL_S)
+    [pin] = [pin async for pin in holder.blocks.pins.all()]
+    assert pin.expires_unix_s == until + 5000
+    with pytest.raises(BlockNotFound):
+        await writer.replication.placing(root)
+
+
+async def test_only_true_and_valid_statements_are_taken(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer, holder = await world.add(), await world.add(quotas=ReplicaQuotas(1 << 30, 1.0, 1.0))
+    root = await writer.write_dag(VALUE)
+    stat = await writer.blocks.stat(root)
+    soon = int(world.clock.now * 1000) + 60_000
+    true = Statement(root, stat.bytes, stat.blocks, soon)
+
+    async def answer(record: bytes) -> pb.Response:
+        offer = pb.Offer(record=record, expires_unix_ms=soon + 10**9)
+        return await converse(writer, holder, pb.Request(offer=offer))
+
+    def signed(network_id: str = NETWORK, **changes: Any) -> bytes:
+        return sign_statement(writer.identity, network_id, replace(true, **changes))
+
+    for record, code in (
+        (signed(size_bytes=stat.bytes - 1), "value_too_large"),
+        (signed(size_bytes=stat.bytes + 1), "invalid_dag"),
+        (signed(blocks=stat.blocks + 1), "invalid_dag"),
+        (signed(size_bytes=1 << 40, blocks=1 << 20), "value_too_large"),
+        (signed(blocks=1), "invalid_dag"),
+        (signed(blocks=0), "invalid_record"),
+        (signed(size_bytes=1 << 40), "invalid_record"),
+        (signed(expires_unix_ms=1), "invalid_record"),
+        (signed("/other/kad/1.0.0"), "invalid_record"),
+        (signed()[:-1] + b"x", "invalid_record"),
+        (b"nonsense", "invalid_record"),
+    ):
+        assert (await answer(record)).refused.reason == code, record
+        assert await holder.pins() == []
+    receipt = verified_receipt((await answer(signed())).receipt)
+    assert receipt.expires_unix_ms == soon, "not longer than the statement says"
+
+
+async def test_holders_replace_one_that_departs_within_minutes(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The closest leads; where it has not noticed, or cannot, the next one acts in its turn."""
+    writer = await world.add()
+    for _ in range(7):
+        await world.add()
+    root = await writer.write_dag(VALUE)
+    kept = await (await writer.replication.publish(root, writer.peer_id)).wait()
+    await writer.member.kill()
+    lost = world.party(kept.receipts[0])
+    await lost.member.kill()
+    rest = [party for party in world.closest_first(root) if party.peer_id in kept.receipts[1:]]
+    for party in rest:
+        party.replication.on_departed(lost.peer_id)
+
+    async def are_three() -> bool:
+        return len(await holders_of(world, root)) == 3
+
+    began = trio.current_time()
+    await until(are_three)
+    assert trio.current_time() - began < 300
+    third = next(iter(await holders_of(world, root) - set(kept.receipts)))
+    await world.party(third).member.kill()
+    rest[1].replication.on_departed(third)  # and the closest has not noticed
+    await trio.sleep(20)
+    assert len(await holders_of(world, root)) == 2
+    await until(are_three)
+    assert trio.current_time() - began < 600
+    sent = sum(party.member.sent_bytes for party in world.parties)
+    rest[0].replication.on_departed(lost.peer_id)
+    await trio.sleep(200)
+    assert sum(party.member.sent_bytes for party in world.parties) == sent, "it held nothing any more"
+
+
+async def test_the_publisher_replaces_a_holder_that_departs(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer = await world.add()
+    for _ in range(5):
+        await world.add()
+    root = await writer.write_dag(VALUE)
+    kept = await (await writer.replication.publish(root, writer.peer_id)).wait()
+    await world.party(kept.receipts[1]).member.kill()
+    writer.replication.on_departed(kept.receipts[1])
+
+    async def are_three() -> bool:
+        return len(await holders_of(world, root) - {writer.peer_id}) == 3
+
+    await until(are_three)
+    assert trio.current_time() < 300
+
+
+async def test_repairs_stay_within_their_budget(
+    world: World, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "REPLICATE_REPAIR_BYTES_PER_S", 1000)
+    monkeypatch.setattr(limits, "REPLICATE_REPAIRS_AT_ONCE", 1)
+    writer, holder = await world.add(), await world.add()
+    for index in range(3):
+        root = await writer.write_dag(VALUE[index:])
+        await (await writer.replication.publish(root, writer.peer_id)).wait()
+    await writer.member.kill()
+    other = await world.add()
+    holder.replication.on_departed(writer.peer_id)
+    await trio.sleep(100)
+    assert len(await other.pins()) <= 1
+
+    async def are_all_repaired() -> bool:
+        return holder.replication.status()["repairing"] == 0 and len(await other.pins()) == 3
+
+    await until(are_all_repaired)
+    assert trio.current_time() > 400, "two of 200 KB had to be waited for"
+
+
+def test_quotas_hold_in_all_for_a_peer_and_for_a_block_of_addresses() -> None:
+    replicas = Replicas(MemoryKeyValue(), ReplicaQuotas(1000, 0.5, 0.6))
+    peers = [PrivateKey(bytes([number]) * 32).peer_id for number in range(1, 5)]
+
+    def offered(number: int, size: int, ip: str = "") -> Replica:
+        return Replica(b"", b"r", bytes([number]), peers[number % 4], ip, size, 1e12)
+
+    def is_taken(replica: Replica) -> bool:
+        try:
+            with replicas.reserving(replica):
+                return True
+        except StoreFull:
+            return False
+
+    with pytest.raises(ValueTooLarge), replicas.reserving(offered(1, 501)):
+        pass
+    with replicas.reserving(offered(1, 400, "8.8.8.7")):
+        assert is_taken(offered(5, 100, "9.9.9.9"))
+        assert not is_taken(offered(5, 101, "9.9.9.9")), "a peer's share"
+        assert is_taken(offered(2, 200, "8.8.8.9"))
+        assert not is_taken(offered(2, 201, "8.8.8.9")), "a /24's share"
+        assert is_taken(offered(2, 300, "8.8.9.9"))
+        with replicas.reserving(offered(2, 500)):
+            assert is_taken(offered(3, 100))
+            assert not is_taken(offered(3, 101)), "in all"
+    assert is_taken(offered(2, 500, "8.8.8.9")), "what is not fetched any more takes no room"

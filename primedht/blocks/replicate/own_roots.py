@@ -1,0 +1,46 @@
+"""The roots that this node asks others to keep, on disk: `b/o/<SHA-256 of the root>`."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+
+from primedht.cids import Cid
+from primedht.dht.sealed import seal, unseal
+from primedht.ids import PeerId
+from primedht.pb import store_pb2
+from primedht.stores.kv import KeyValue, scan_all
+
+_PREFIX = b"b/o/"
+
+
+class OwnRoots:
+    """Each with the owner whose key signs for it."""
+
+    def __init__(self, kv: KeyValue) -> None:
+        self._kv = kv
+
+    async def add(self, root: Cid, owner: PeerId) -> None:
+        await self._kv.put({_entry(root): seal(store_pb2.OwnRoot(root=bytes(root), owner=bytes(owner)))})
+
+    async def remove(self, root: Cid) -> None:
+        await self._kv.put({_entry(root): None})
+
+    async def owner_of(self, root: Cid) -> PeerId | None:
+        raw = await self._kv.get(_entry(root))
+        if raw is None:
+            return None
+        message = store_pb2.OwnRoot()
+        unseal(raw, message)
+        return PeerId(message.owner)
+
+    async def all(self) -> list[tuple[Cid, PeerId]]:
+        roots = []
+        async for _, raw in scan_all(self._kv, _PREFIX):
+            message = store_pb2.OwnRoot()
+            unseal(raw, message)
+            roots.append((Cid.from_bytes(message.root), PeerId(message.owner)))
+        return roots
+
+
+def _entry(root: Cid) -> bytes:
+    return _PREFIX + sha256(bytes(root)).digest()

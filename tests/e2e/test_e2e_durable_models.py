@@ -1,0 +1,33 @@
+"""A pushed model outlives the process that pushed it, and who may keep it is said."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from durable_models import push_kill_and_pull, write_safetensors
+from processes import daemon, wait_until
+
+
+async def test_a_model_of_64_mb_survives_the_node_that_pushed_it(tmp_path: Path) -> None:
+    await push_kill_and_pull(tmp_path, 64 << 20)
+
+
+def test_a_push_and_a_put_say_who_keeps_the_blocks(tmp_path: Path) -> None:
+    write_safetensors(tmp_path / "model.safetensors", 1 << 20)
+    push = ("model", "push", tmp_path / "model.safetensors", "--name", "me/m")
+    with daemon(tmp_path / "a") as a:
+        alone = a.call(*push).stdout.decode()
+        assert "only this node keeps the blocks (no other peer yet)" in alone
+        with daemon(tmp_path / "b", bootstrap=[a.addr]) as b:
+            wait_until(lambda: b.call("ping", a.peer_id).returncode == 0, what="b knows a")
+            put = a.call("put", "weights", "--file", tmp_path / "model.safetensors").stdout.decode()
+            for said in (put, a.call(*push).stdout.decode()):
+                assert "only this node keeps the blocks (1 refused: not_permitted)" in said
+                assert "network.psk_file" in said
+                assert "replicate.allow" in said
+        settings = {"PRIMEDHT_REPLICATE_ALLOW": a.peer_id}
+        with daemon(tmp_path / "c", bootstrap=[a.addr], **settings) as c:
+            wait_until(lambda: c.call("ping", a.peer_id).returncode == 0, what="c knows a")
+            pushed = a.call_json(*push)
+            assert pushed["kept"]["receipts"] == [c.peer_id]
+            assert "kept" not in a.call_json(*push, "--no-wait")
