@@ -266,7 +266,7 @@ class PSResponse(_message.Message):
     def __init__(self, topics: _Optional[_Iterable[str]] = ..., peerIDs: _Optional[_Iterable[bytes]] = ...) -> None: ...
 
 class PrimeRequest(_message.Message):
-    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block", "publish_model", "fetch_model", "describe_model", "list_versions", "list_models", "remove_model", "verify_model", "find_tensor", "set_alias", "remove_alias", "list_aliases", "pull_model", "publish_checkpoint", "wait_checkpoint", "describe_checkpoint", "fetch_checkpoint", "list_checkpoints", "pin_checkpoint", "remove_checkpoint")
+    __slots__ = ("timeout_s", "want_trace", "put", "get", "delete", "put_many", "get_many", "provide", "stop_providing", "find_providers", "find_peer", "closest_peers", "discovered_peers", "dial", "ping", "status", "drain", "put_begin", "put_chunk", "put_commit", "get_chunked", "subscribe", "publish_name", "resolve_name", "trace_lookup", "examine", "add_begin", "add_entry", "add_data", "add_commit", "read_content", "export_content", "list_directory", "pin", "unpin", "list_pins", "collect", "stat_dag", "get_block", "put_block", "publish_model", "fetch_model", "describe_model", "list_versions", "list_models", "remove_model", "verify_model", "find_tensor", "set_alias", "remove_alias", "list_aliases", "pull_model", "wait_kept", "publish_checkpoint", "wait_checkpoint", "describe_checkpoint", "fetch_checkpoint", "list_checkpoints", "pin_checkpoint", "remove_checkpoint")
     TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
     WANT_TRACE_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
@@ -319,6 +319,7 @@ class PrimeRequest(_message.Message):
     REMOVE_ALIAS_FIELD_NUMBER: _ClassVar[int]
     LIST_ALIASES_FIELD_NUMBER: _ClassVar[int]
     PULL_MODEL_FIELD_NUMBER: _ClassVar[int]
+    WAIT_KEPT_FIELD_NUMBER: _ClassVar[int]
     PUBLISH_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     WAIT_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     DESCRIBE_CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
@@ -378,6 +379,7 @@ class PrimeRequest(_message.Message):
     remove_alias: RemoveAliasRequest
     list_aliases: ListAliasesRequest
     pull_model: PullModelRequest
+    wait_kept: WaitKeptRequest
     publish_checkpoint: PublishCheckpointRequest
     wait_checkpoint: WaitCheckpointRequest
     describe_checkpoint: DescribeCheckpointRequest
@@ -385,10 +387,10 @@ class PrimeRequest(_message.Message):
     list_checkpoints: ListCheckpointsRequest
     pin_checkpoint: PinCheckpointRequest
     remove_checkpoint: RemoveCheckpointRequest
-    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ..., publish_model: _Optional[_Union[PublishModelRequest, _Mapping]] = ..., fetch_model: _Optional[_Union[FetchModelRequest, _Mapping]] = ..., describe_model: _Optional[_Union[DescribeModelRequest, _Mapping]] = ..., list_versions: _Optional[_Union[ListVersionsRequest, _Mapping]] = ..., list_models: _Optional[_Union[ListModelsRequest, _Mapping]] = ..., remove_model: _Optional[_Union[RemoveModelRequest, _Mapping]] = ..., verify_model: _Optional[_Union[VerifyModelRequest, _Mapping]] = ..., find_tensor: _Optional[_Union[FindTensorRequest, _Mapping]] = ..., set_alias: _Optional[_Union[SetAliasRequest, _Mapping]] = ..., remove_alias: _Optional[_Union[RemoveAliasRequest, _Mapping]] = ..., list_aliases: _Optional[_Union[ListAliasesRequest, _Mapping]] = ..., pull_model: _Optional[_Union[PullModelRequest, _Mapping]] = ..., publish_checkpoint: _Optional[_Union[PublishCheckpointRequest, _Mapping]] = ..., wait_checkpoint: _Optional[_Union[WaitCheckpointRequest, _Mapping]] = ..., describe_checkpoint: _Optional[_Union[DescribeCheckpointRequest, _Mapping]] = ..., fetch_checkpoint: _Optional[_Union[FetchCheckpointRequest, _Mapping]] = ..., list_checkpoints: _Optional[_Union[ListCheckpointsRequest, _Mapping]] = ..., pin_checkpoint: _Optional[_Union[PinCheckpointRequest, _Mapping]] = ..., remove_checkpoint: _Optional[_Union[RemoveCheckpointRequest, _Mapping]] = ...) -> None: ...
+    def __init__(self, timeout_s: _Optional[float] = ..., want_trace: bool = ..., put: _Optional[_Union[PutRequest, _Mapping]] = ..., get: _Optional[_Union[GetRequest, _Mapping]] = ..., delete: _Optional[_Union[DeleteRequest, _Mapping]] = ..., put_many: _Optional[_Union[PutManyRequest, _Mapping]] = ..., get_many: _Optional[_Union[GetManyRequest, _Mapping]] = ..., provide: _Optional[_Union[ProvideRequest, _Mapping]] = ..., stop_providing: _Optional[_Union[StopProvidingRequest, _Mapping]] = ..., find_providers: _Optional[_Union[FindProvidersRequest, _Mapping]] = ..., find_peer: _Optional[_Union[FindPeerRequest, _Mapping]] = ..., closest_peers: _Optional[_Union[ClosestPeersRequest, _Mapping]] = ..., discovered_peers: _Optional[_Union[DiscoveredPeersRequest, _Mapping]] = ..., dial: _Optional[_Union[DialRequest, _Mapping]] = ..., ping: _Optional[_Union[PingRequest, _Mapping]] = ..., status: _Optional[_Union[StatusRequest, _Mapping]] = ..., drain: _Optional[_Union[DrainRequest, _Mapping]] = ..., put_begin: _Optional[_Union[PutBegin, _Mapping]] = ..., put_chunk: _Optional[_Union[PutChunk, _Mapping]] = ..., put_commit: _Optional[_Union[PutCommit, _Mapping]] = ..., get_chunked: _Optional[_Union[GetChunkedRequest, _Mapping]] = ..., subscribe: _Optional[_Union[SubscribeRequest, _Mapping]] = ..., publish_name: _Optional[_Union[PublishNameRequest, _Mapping]] = ..., resolve_name: _Optional[_Union[ResolveNameRequest, _Mapping]] = ..., trace_lookup: _Optional[_Union[TraceLookupRequest, _Mapping]] = ..., examine: _Optional[_Union[ExamineRequest, _Mapping]] = ..., add_begin: _Optional[_Union[AddBegin, _Mapping]] = ..., add_entry: _Optional[_Union[AddEntry, _Mapping]] = ..., add_data: _Optional[_Union[AddData, _Mapping]] = ..., add_commit: _Optional[_Union[AddCommit, _Mapping]] = ..., read_content: _Optional[_Union[ReadContentRequest, _Mapping]] = ..., export_content: _Optional[_Union[ExportRequest, _Mapping]] = ..., list_directory: _Optional[_Union[ListDirectoryRequest, _Mapping]] = ..., pin: _Optional[_Union[PinRequest, _Mapping]] = ..., unpin: _Optional[_Union[UnpinRequest, _Mapping]] = ..., list_pins: _Optional[_Union[ListPinsRequest, _Mapping]] = ..., collect: _Optional[_Union[CollectRequest, _Mapping]] = ..., stat_dag: _Optional[_Union[StatDagRequest, _Mapping]] = ..., get_block: _Optional[_Union[GetBlockRequest, _Mapping]] = ..., put_block: _Optional[_Union[PutBlockRequest, _Mapping]] = ..., publish_model: _Optional[_Union[PublishModelRequest, _Mapping]] = ..., fetch_model: _Optional[_Union[FetchModelRequest, _Mapping]] = ..., describe_model: _Optional[_Union[DescribeModelRequest, _Mapping]] = ..., list_versions: _Optional[_Union[ListVersionsRequest, _Mapping]] = ..., list_models: _Optional[_Union[ListModelsRequest, _Mapping]] = ..., remove_model: _Optional[_Union[RemoveModelRequest, _Mapping]] = ..., verify_model: _Optional[_Union[VerifyModelRequest, _Mapping]] = ..., find_tensor: _Optional[_Union[FindTensorRequest, _Mapping]] = ..., set_alias: _Optional[_Union[SetAliasRequest, _Mapping]] = ..., remove_alias: _Optional[_Union[RemoveAliasRequest, _Mapping]] = ..., list_aliases: _Optional[_Union[ListAliasesRequest, _Mapping]] = ..., pull_model: _Optional[_Union[PullModelRequest, _Mapping]] = ..., wait_kept: _Optional[_Union[WaitKeptRequest, _Mapping]] = ..., publish_checkpoint: _Optional[_Union[PublishCheckpointRequest, _Mapping]] = ..., wait_checkpoint: _Optional[_Union[WaitCheckpointRequest, _Mapping]] = ..., describe_checkpoint: _Optional[_Union[DescribeCheckpointRequest, _Mapping]] = ..., fetch_checkpoint: _Optional[_Union[FetchCheckpointRequest, _Mapping]] = ..., list_checkpoints: _Optional[_Union[ListCheckpointsRequest, _Mapping]] = ..., pin_checkpoint: _Optional[_Union[PinCheckpointRequest, _Mapping]] = ..., remove_checkpoint: _Optional[_Union[RemoveCheckpointRequest, _Mapping]] = ...) -> None: ...
 
 class PrimeResponse(_message.Message):
-    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings", "added", "content_chunk", "content_entry", "directory", "pins", "unpinned", "collected", "dag_stat", "block", "model", "versions", "kept_models", "removed_models", "tensor", "removed_alias", "aliases", "job", "checkpoint", "checkpoint_steps", "removed_checkpoints")
+    __slots__ = ("more", "index", "failed", "put", "found", "provided", "stopped_providing", "discovered", "pong", "status", "drained", "peers", "done", "progress", "value_begin", "value_chunk", "subscribed", "event", "published_name", "name", "trace", "findings", "added", "content_chunk", "content_entry", "directory", "pins", "unpinned", "collected", "dag_stat", "block", "model", "versions", "kept_models", "removed_models", "tensor", "removed_alias", "aliases", "kept_blocks", "job", "checkpoint", "checkpoint_steps", "removed_checkpoints")
     MORE_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
@@ -427,6 +429,7 @@ class PrimeResponse(_message.Message):
     TENSOR_FIELD_NUMBER: _ClassVar[int]
     REMOVED_ALIAS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    KEPT_BLOCKS_FIELD_NUMBER: _ClassVar[int]
     JOB_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_FIELD_NUMBER: _ClassVar[int]
     CHECKPOINT_STEPS_FIELD_NUMBER: _ClassVar[int]
@@ -469,11 +472,12 @@ class PrimeResponse(_message.Message):
     tensor: ModelTensor
     removed_alias: RemovedAlias
     aliases: Aliases
+    kept_blocks: KeptBlocks
     job: Job
     checkpoint: Checkpoint
     checkpoint_steps: CheckpointSteps
     removed_checkpoints: RemovedCheckpoints
-    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ..., added: _Optional[_Union[Content, _Mapping]] = ..., content_chunk: _Optional[_Union[ContentChunk, _Mapping]] = ..., content_entry: _Optional[_Union[ContentEntry, _Mapping]] = ..., directory: _Optional[_Union[DirectoryEntries, _Mapping]] = ..., pins: _Optional[_Union[Pins, _Mapping]] = ..., unpinned: _Optional[_Union[Unpinned, _Mapping]] = ..., collected: _Optional[_Union[Collected, _Mapping]] = ..., dag_stat: _Optional[_Union[DagStat, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., versions: _Optional[_Union[ModelVersions, _Mapping]] = ..., kept_models: _Optional[_Union[KeptModels, _Mapping]] = ..., removed_models: _Optional[_Union[RemovedModels, _Mapping]] = ..., tensor: _Optional[_Union[ModelTensor, _Mapping]] = ..., removed_alias: _Optional[_Union[RemovedAlias, _Mapping]] = ..., aliases: _Optional[_Union[Aliases, _Mapping]] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., checkpoint_steps: _Optional[_Union[CheckpointSteps, _Mapping]] = ..., removed_checkpoints: _Optional[_Union[RemovedCheckpoints, _Mapping]] = ...) -> None: ...
+    def __init__(self, more: bool = ..., index: _Optional[int] = ..., failed: _Optional[_Union[ErrorResponse, _Mapping]] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., found: _Optional[_Union[FoundValue, _Mapping]] = ..., provided: _Optional[_Union[ProvideResult, _Mapping]] = ..., stopped_providing: _Optional[_Union[StopProvidingResult, _Mapping]] = ..., discovered: _Optional[_Union[DiscoveredPeers, _Mapping]] = ..., pong: _Optional[_Union[PingResult, _Mapping]] = ..., status: _Optional[_Union[StatusResult, _Mapping]] = ..., drained: _Optional[_Union[DrainResult, _Mapping]] = ..., peers: _Optional[_Union[PeerList, _Mapping]] = ..., done: _Optional[_Union[Done, _Mapping]] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., value_begin: _Optional[_Union[ValueBegin, _Mapping]] = ..., value_chunk: _Optional[_Union[ValueChunk, _Mapping]] = ..., subscribed: _Optional[_Union[Subscribed, _Mapping]] = ..., event: _Optional[_Union[Event, _Mapping]] = ..., published_name: _Optional[_Union[PublishedName, _Mapping]] = ..., name: _Optional[_Union[NameRecord, _Mapping]] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., findings: _Optional[_Union[Findings, _Mapping]] = ..., added: _Optional[_Union[Content, _Mapping]] = ..., content_chunk: _Optional[_Union[ContentChunk, _Mapping]] = ..., content_entry: _Optional[_Union[ContentEntry, _Mapping]] = ..., directory: _Optional[_Union[DirectoryEntries, _Mapping]] = ..., pins: _Optional[_Union[Pins, _Mapping]] = ..., unpinned: _Optional[_Union[Unpinned, _Mapping]] = ..., collected: _Optional[_Union[Collected, _Mapping]] = ..., dag_stat: _Optional[_Union[DagStat, _Mapping]] = ..., block: _Optional[_Union[Block, _Mapping]] = ..., model: _Optional[_Union[Model, _Mapping]] = ..., versions: _Optional[_Union[ModelVersions, _Mapping]] = ..., kept_models: _Optional[_Union[KeptModels, _Mapping]] = ..., removed_models: _Optional[_Union[RemovedModels, _Mapping]] = ..., tensor: _Optional[_Union[ModelTensor, _Mapping]] = ..., removed_alias: _Optional[_Union[RemovedAlias, _Mapping]] = ..., aliases: _Optional[_Union[Aliases, _Mapping]] = ..., kept_blocks: _Optional[_Union[KeptBlocks, _Mapping]] = ..., job: _Optional[_Union[Job, _Mapping]] = ..., checkpoint: _Optional[_Union[Checkpoint, _Mapping]] = ..., checkpoint_steps: _Optional[_Union[CheckpointSteps, _Mapping]] = ..., removed_checkpoints: _Optional[_Union[RemovedCheckpoints, _Mapping]] = ...) -> None: ...
 
 class Done(_message.Message):
     __slots__ = ()
@@ -770,9 +774,11 @@ class Progress(_message.Message):
         TRANSFER: _ClassVar[Progress.Stage]
         LOOKUP: _ClassVar[Progress.Stage]
         STORE: _ClassVar[Progress.Stage]
+        KEEP: _ClassVar[Progress.Stage]
     TRANSFER: Progress.Stage
     LOOKUP: Progress.Stage
     STORE: Progress.Stage
+    KEEP: Progress.Stage
     STAGE_FIELD_NUMBER: _ClassVar[int]
     DONE_BYTES_FIELD_NUMBER: _ClassVar[int]
     TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -1466,3 +1472,27 @@ class RemovedCheckpoints(_message.Message):
     PINS_FIELD_NUMBER: _ClassVar[int]
     pins: int
     def __init__(self, pins: _Optional[int] = ...) -> None: ...
+
+class WaitKeptRequest(_message.Message):
+    __slots__ = ("root",)
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    def __init__(self, root: _Optional[bytes] = ...) -> None: ...
+
+class KeptBlocks(_message.Message):
+    __slots__ = ("root", "wanted", "receipts", "refused", "done", "size_bytes", "expires_unix_s")
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    WANTED_FIELD_NUMBER: _ClassVar[int]
+    RECEIPTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_FIELD_NUMBER: _ClassVar[int]
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    wanted: int
+    receipts: _containers.RepeatedScalarFieldContainer[bytes]
+    refused: _containers.RepeatedCompositeFieldContainer[Refusal]
+    done: bool
+    size_bytes: int
+    expires_unix_s: float
+    def __init__(self, root: _Optional[bytes] = ..., wanted: _Optional[int] = ..., receipts: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., done: bool = ..., size_bytes: _Optional[int] = ..., expires_unix_s: _Optional[float] = ...) -> None: ...
