@@ -66,7 +66,7 @@ class RepairAudit:
 
 
 async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, frozenset[bytes]]:
-    """Return how many copies the R closest nodes lack over all values, and the keys whose value nobody has."""
+    """Return how many copies the R closest nodes lack over all values, and whose value nobody has."""
     census = Census(world.serving())
     missing, lost = 0, set()
     for key in work.ledger.keys:
