@@ -82,7 +82,7 @@ class Connection(SwarmConn):
     @property
     def last_active_at(self) -> float:
         """`trio.current_time()` when the peer was last heard."""
-        return self.socket.received_at or self.opened_at
+        return max(self.socket.received_at, self.opened_at)
 
     @property
     def is_lost(self) -> bool:

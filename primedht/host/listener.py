@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import socket
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -109,7 +110,7 @@ class Handshakes:
 
     def _evict(self, ip: str) -> None:
         candidates = [handshake for handshake in self._pending if handshake.ip == ip]
-        silent = [handshake for handshake in candidates if handshake.stream.received_at is None]
+        silent = [handshake for handshake in candidates if handshake.stream.received_at == -math.inf]
         victim = (silent or candidates)[0]
         self.counts["evicted"] += 1
         self._remove(victim)

@@ -208,4 +208,4 @@ class _StaleStream(RemoteError):
 
 
 def _heard(connection: Connection, since: float) -> bool:
-    return (connection.socket.received_at or 0.0) >= since
+    return connection.socket.received_at >= since

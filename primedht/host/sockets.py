@@ -11,6 +11,7 @@ they arrive (docs/py-libp2p.md, B14: py-libp2p gives up after 100 pieces).
 from __future__ import annotations
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -35,7 +36,7 @@ Spawn = Callable[[Callable[[], object]], None]
 class TcpStream(ReadWriteCloser):
     """A connected socket. At most one task reads; any number write.
 
-    received_at: `trio.current_time()` when bytes last came in; None before the first.
+    received_at: `trio.current_time()` when bytes last came in; -inf before the first.
     """
 
     def __init__(self, sock: socket.socket, nursery: trio.Nursery) -> None:
@@ -46,7 +47,7 @@ class TcpStream(ReadWriteCloser):
         self._eof = False
         self._closed = False
         self._drained = trio.Event()
-        self.received_at: float | None = None
+        self.received_at = -math.inf
         self.remote = endpoint_of(sock.getpeername())
         self.local = endpoint_of(sock.getsockname())
 
@@ -127,15 +128,20 @@ class TcpStream(ReadWriteCloser):
             try:
                 await trio.lowlevel.wait_readable(self._sock.fileno())
             except trio.ClosedResourceError:
-                return  # `abort` has set `_eof`
+                return  # `abort` has set `_eof`, or `interrupt` it is
 
-    def write_nowait(self, data: memoryview) -> None:
-        """As `write`, but what the kernel does not take waits for `flush`."""
+    def interrupt(self) -> None:
+        """Let `wait_readable` return at once, if a task is in it."""
+        trio.lowlevel.notify_closing(self._sock.fileno())
+
+    def write_nowait(self, data: memoryview) -> int:
+        """As `write`, but what the kernel does not take waits for `flush`: return how much that is now."""
         if self._closed:
             raise ConnectionClosedError("connection is closed", transport="tcp")
         sent = 0 if self._out else self._send(data)
         if sent < len(data):
             self._out += data[sent:]
+        return len(self._out)
 
     @property
     def backlog_bytes(self) -> int:
@@ -172,7 +178,7 @@ class TcpStream(ReadWriteCloser):
                 try:
                     await trio.lowlevel.wait_writable(self._sock.fileno())
                 except trio.ClosedResourceError:
-                    return
+                    continue  # `interrupt` wakes it too
             if patience.cancelled_caught:
                 self.abort()
                 return

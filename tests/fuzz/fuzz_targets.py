@@ -228,7 +228,7 @@ def _check_yamux(session: Session, budget: MemoryBudget) -> None:
     assert session.unread_bytes == unread == budget.unread_bytes <= _YAMUX_LIMITS.unread_bytes_max
     assert session.queued_bytes == sum(stream.outgoing.size for stream in open_streams)
     assert sum(stream.inbound for stream in open_streams) <= _YAMUX_LIMITS.inbound_streams_max
-    assert session.waiting_count <= _YAMUX_LIMITS.accept_backlog
+    assert len(session.waiting) <= _YAMUX_LIMITS.accept_backlog
     assert session.outbox.control_bytes <= limits.YAMUX_CONTROL_BYTES_MAX + 64 * HEADER_BYTES
     assert len(session._partial_header) < HEADER_BYTES
     for stream in open_streams:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import math
 import os
 import socket
 from contextlib import suppress
@@ -373,7 +374,7 @@ async def test_running_out_of_descriptors_pauses_accepting(monkeypatch):
 class FakeStream:
     def __init__(self, ip, spoke):
         self.remote = (ip, 1)
-        self.received_at = 1.0 if spoke else None
+        self.received_at = 1.0 if spoke else -math.inf
 
 
 async def test_the_busiest_ip_yields_its_silent_and_oldest_first():

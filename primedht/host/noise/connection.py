@@ -23,7 +23,7 @@ from primedht import limits
 from primedht.host.noise.handshake import Handshake, HandshakeFailed, HandshakeResult
 from primedht.host.noise.payload import LocalIdentity, RemoteIdentity, agreed_muxer, verify_payload
 from primedht.host.noise.session import MESSAGE_BYTES_MAX, OVERHEAD_BYTES, Message, NoiseSession
-from primedht.host.noise.wire import RECEIVE_BYTES, Buffers, Wire, wire_of
+from primedht.host.noise.wire import RECEIVE_BYTES, Buffers, InterruptibleWire, Wire, wire_of
 from primedht.ids import PeerId
 
 Agree: TypeAlias = Callable[[bytes], Awaitable[object]]
@@ -36,6 +36,7 @@ class SecureConnection(ISecureConn):
     """An established connection.
 
     muxer: the multiplexer that both sides agreed on in the handshake, None if one must be negotiated.
+    waiter: the wire, if another task can end the wait for it.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class SecureConnection(ISecureConn):
         self.remote = remote
         self.muxer = muxer
         self._conn = conn
+        self.waiter = wire if isinstance(wire, InterruptibleWire) else None
         self._wire = wire
         self._buffers = buffers
         self._key_pair = key_pair
@@ -78,7 +80,7 @@ class SecureConnection(ISecureConn):
         if self._early:
             messages, self._early = self._early, []
             return messages
-        wire, session, buffer = self._wire, self._session, self._buffers.receive
+        wire, session = self._wire, self._session
         while True:
             if session.is_behind:
                 await trio.lowlevel.checkpoint()
@@ -89,32 +91,43 @@ class SecureConnection(ISecureConn):
             elif self._reads >= _READS_AT_ONCE:
                 self._reads = 0
                 await trio.lowlevel.checkpoint()
-            # From here to `open` nothing may wait: the buffer is shared.
-            rest = session.rest
-            start = len(rest)
-            if start:
-                buffer[:start] = rest
-            size = wire.receive_nowait(buffer[start : start + RECEIVE_BYTES])
-            if size is None:
-                self._is_drained = True
-                continue
-            if size == 0:
-                if rest:
-                    raise IncompleteReadError("the connection ended inside a Noise frame")
-                return []
-            self._is_drained = size < RECEIVE_BYTES
-            self._reads += 1
-            messages = session.open(buffer[: start + size])
-            if messages:
-                return messages
+            received = self.receive_nowait()
+            if received is not None:
+                return received
 
-    def send_nowait(self, messages: Sequence[Message]) -> None:
-        """Seal `messages`, each of at most `MESSAGE_BYTES_MAX` bytes, and hand them to the wire whole."""
+    def receive_nowait(self) -> list[bytes] | None:
+        """Return the messages in what one read brings, none at the end; None if it completes none.
+
+        For use after `waiter.wait_readable`, in place of a `receive` that would wait for that itself.
+        """
+        # Nothing here waits: the buffer is shared.
+        session, buffer = self._session, self._buffers.receive
+        rest = session.rest
+        start = len(rest)
+        if start:
+            buffer[:start] = rest
+        size = self._wire.receive_nowait(buffer[start : start + RECEIVE_BYTES])
+        if size is None:
+            self._is_drained = True
+            return None
+        if size == 0:
+            if rest:
+                raise IncompleteReadError("the connection ended inside a Noise frame")
+            return []
+        self._is_drained = size < RECEIVE_BYTES
+        self._reads += 1
+        return session.open(buffer[: start + size]) or None
+
+    def send_nowait(self, messages: Sequence[Message]) -> int:
+        """Seal `messages`, each of at most `MESSAGE_BYTES_MAX` bytes, and hand them to the wire whole.
+
+        Return the `backlog_bytes` that this leaves.
+        """
         size = OVERHEAD_BYTES * len(messages) + sum(map(len, messages))
         buffer = self._buffers.send
         if size > len(buffer):
             buffer = memoryview(bytearray(size))
-        self._wire.write_nowait(buffer[: self._session.seal_into(messages, buffer)])
+        return self._wire.write_nowait(buffer[: self._session.seal_into(messages, buffer)])
 
     @property
     def backlog_bytes(self) -> int:

@@ -29,8 +29,8 @@ class Wire(Protocol):
         """Wait until `receive_nowait` may return something other than None."""
         ...
 
-    def write_nowait(self, data: memoryview) -> None:
-        """Take all of `data` at once, buffering what cannot be sent yet."""
+    def write_nowait(self, data: memoryview) -> int:
+        """Take all of `data` at once, buffering what cannot be sent yet; return the backlog in bytes."""
         ...
 
     @property
@@ -40,6 +40,21 @@ class Wire(Protocol):
 
     async def flush(self) -> None:
         """Wait until the backlog is empty. One task at a time."""
+        ...
+
+
+@runtime_checkable
+class InterruptibleWire(Wire, Protocol):
+    """A wire at which another task may end the wait of the one that receives.
+
+    received_at: `trio.current_time()` when bytes last came in; -inf before the first.
+    """
+
+    @property
+    def received_at(self) -> float: ...
+
+    def interrupt(self) -> None:
+        """Let `wait_readable` return at once, if a task is in it."""
         ...
 
 
@@ -76,8 +91,9 @@ class RawWire:
         if self._received is None:
             self._received = memoryview(await self._conn.read(None))
 
-    def write_nowait(self, data: memoryview) -> None:
+    def write_nowait(self, data: memoryview) -> int:
         self._unsent += data
+        return len(self._unsent)
 
     @property
     def backlog_bytes(self) -> int:

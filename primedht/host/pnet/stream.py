@@ -102,8 +102,15 @@ class PskStream(ReadWriteCloser):
     async def wait_readable(self) -> None:
         await self._stream.wait_readable()
 
-    def write_nowait(self, data: memoryview) -> None:
-        self._stream.write_nowait(self._seal(data))
+    @property
+    def received_at(self) -> float:
+        return self._stream.received_at
+
+    def interrupt(self) -> None:
+        self._stream.interrupt()
+
+    def write_nowait(self, data: memoryview) -> int:
+        return self._stream.write_nowait(self._seal(data))
 
     @property
     def backlog_bytes(self) -> int:

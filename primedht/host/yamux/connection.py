@@ -1,9 +1,9 @@
 """A yamux session over a secure connection, as py-libp2p's muxed connection.
 
-One task reads, one writes, one keeps the time. Streams are used by any task, without locks: what a
-stream does takes effect in the session at once, and the writer sends it in the next turn of the event
-loop, together with everything else that came up in this one. Tasks wait by being suspended and are
-woken by being rescheduled, which is all that an event or a lock would do for them.
+One task reads (or another in its place, see `reading`), one writes, one keeps the time. Streams are used
+by any task, without locks: what a stream does takes effect in the session at once, and the writer sends
+it in the next turn of the event loop, together with everything else that came up in this one. Tasks wait
+by being suspended and are woken by being rescheduled, which is all that an event or a lock would do.
 """
 
 from __future__ import annotations
@@ -15,38 +15,31 @@ from typing import Any, Protocol
 import trio
 from libp2p.abc import IMuxedConn
 from libp2p.connection_types import ConnectionType
-from libp2p.io.exceptions import IOException
 from libp2p.peer.id import ID
 from libp2p.stream_muxer.exceptions import MuxedConnUnavailable
 from multiaddr import Multiaddr
 
 from primedht import limits
-from primedht.errors import PrimeDhtError
 from primedht.host.yamux.budget import MemoryBudget
 from primedht.host.yamux.frames import NORMAL, YamuxViolation
 from primedht.host.yamux.muxed_stream import YamuxStream
+from primedht.host.yamux.reading import LONE_BYTES, LOST, MessageSource, Reading
 from primedht.host.yamux.session import Session, SessionEnded, SessionLimits
 from primedht.host.yamux.stream import Stream
 
 _FLUSH_BYTES = 256 << 10  # what one turn sends at most: a message queued behind it waits that long
 _BLOCKED_FLUSH_BYTES = 64 << 10  # likewise, when the network is slower than we are
-_TURN_S = 0.005
-_ALONE_BYTES = 4 << 10
-_BACKLOG_YIELD = limits.YAMUX_ACCEPT_BACKLOG // 2
-_LOST = (PrimeDhtError, IOException, OSError, trio.ClosedResourceError, trio.BrokenResourceError)
 
 
-class MessageConnection(Protocol):
+class MessageConnection(MessageSource, Protocol):
     """What is needed of the connection below: `noise.SecureConnection` has it.
 
-    Its methods raise what is in `_LOST`.
+    Its methods raise what is in `LOST`.
     """
 
     is_initiator: bool
 
-    async def receive(self) -> Sequence[bytes]: ...
-
-    def send_nowait(self, messages: Sequence[bytes]) -> None: ...
+    def send_nowait(self, messages: Sequence[bytes]) -> int: ...
 
     @property
     def backlog_bytes(self) -> int: ...
@@ -83,6 +76,7 @@ class YamuxConnection(IMuxedConn):
         )
         self._conn = conn
         self._outbox = self.session.outbox
+        self.reading = Reading(conn, self.session, self.on_changed, self._lose)
         self._writer: trio.lowlevel.Task | None = None
         self._acceptor: trio.lowlevel.Task | None = None
         self._serve: Callable[[YamuxStream], None] | None = None
@@ -176,7 +170,7 @@ class YamuxConnection(IMuxedConn):
         """Run one part of the connection; with it all of them end."""
         try:
             await part()
-        except _LOST as error:
+        except LOST as error:
             self._lose(error)
         self._scope.cancel()
 
@@ -188,24 +182,9 @@ class YamuxConnection(IMuxedConn):
         self._end(f"the connection is lost: {error}")
 
     async def _read(self) -> None:
-        conn, session = self._conn, self.session
-        while messages := await conn.receive():
-            now = trio.current_time()
-            for message in messages:
-                session.receive(message, now)
-                # Streams that an honest peer opens all at once are accepted, not refused; and frames
-                # of a few bytes each, which take long to look at, do not keep the others waiting.
-                # One small message is soon dealt with, and to receive the next gives up the turn.
-                if (len(message) > _ALONE_BYTES or len(messages) > 1) and (
-                    session.waiting_count >= _BACKLOG_YIELD or trio.current_time() - now > _TURN_S
-                ):
-                    self.on_changed()
-                    await trio.lowlevel.checkpoint()
-                    now = trio.current_time()
-            self.on_changed()
-            if session.goodbye is not None and not session.stream_count:
-                return
-        self._end("the connection is lost: the peer has closed it")
+        await self.reading.run()
+        if self.session.goodbye is None or self.session.stream_count:
+            self._end("the connection is lost: the peer has closed it")
 
     async def _write(self) -> None:
         conn, session = self._conn, self.session
@@ -247,24 +226,28 @@ class YamuxConnection(IMuxedConn):
             self._wake_writer()
 
     def send(self, state: Stream, data: bytes) -> None:
-        """Send `data`: soon, or at once where nothing else can come up to be sent along.
+        """Send `data`: soon, or at once where hardly anything else can come up to be sent along.
 
-        With a single stream there is nothing to batch, and a request saves a turn of the event loop.
+        With a single busy stream there is nothing to batch, and a request saves a turn of the event loop.
         """
         session = self.session
         message = None
-        if self._writer is not None and len(data) <= _ALONE_BYTES and session.stream_count == 1:
+        if (
+            self._writer is not None
+            and len(data) <= LONE_BYTES
+            and (self.reading.leader is state or session.stream_count == 1)
+        ):
             message = session.take_alone(state, data)
         if message is None:
             state.send(data)
             self.flush_soon()
             return
         try:
-            self._conn.send_nowait((message,))
-        except _LOST as error:
+            backlog_bytes = self._conn.send_nowait((message,))
+        except LOST as error:
             self._lose(error)
             return
-        if self._conn.backlog_bytes:
+        if backlog_bytes:
             self._wake_writer()
 
     def _wake_writer(self) -> None:
@@ -273,15 +256,18 @@ class YamuxConnection(IMuxedConn):
             self._writer = None
             trio.lowlevel.reschedule(writer)
 
-    def on_changed(self) -> None:
-        """The session has taken something in: wake everybody whom that concerns."""
-        self._wake_streams()
+    def on_changed(self) -> Stream | None:
+        """The session has taken something in: wake everybody whom that concerns.
+
+        Return the stream that has changed, if that is all that there is to it.
+        """
+        changed = self._wake_streams()
         session = self.session
-        if self._serve is not None and session.waiting_count:
+        if session.waiting and self._serve is not None:
             while (state := session.accept()) is not None:
                 self._serve(YamuxStream(self, state))
         acceptor = self._acceptor
-        if acceptor is not None and (session.waiting_count or session.is_over):
+        if acceptor is not None and (session.waiting or session.is_over):
             self._acceptor = None
             trio.lowlevel.reschedule(acceptor)
         if session.goodbye is not None or session.is_over:
@@ -290,10 +276,13 @@ class YamuxConnection(IMuxedConn):
             openers, self._openers = self._openers, []
             for opener in openers:
                 trio.lowlevel.reschedule(opener)
-        self.flush_soon()
+        if self._outbox.has_output:
+            self.flush_soon()
+        return changed[0] if len(changed) == 1 else None
 
-    def _wake_streams(self) -> None:
-        for state in self.session.pop_changed():
+    def _wake_streams(self) -> Sequence[Stream]:
+        changed = self.session.pop_changed()
+        for state in changed:
             owner = state.owner
             if isinstance(owner, YamuxStream):
                 owner.wake()
@@ -301,6 +290,7 @@ class YamuxConnection(IMuxedConn):
                     state.owner = None  # nobody waits for it any more; and no reference cycle is left
                     if owner.when_over is not None:
                         owner.when_over()
+        return changed
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -327,12 +317,12 @@ class YamuxConnection(IMuxedConn):
     async def _finish(self) -> None:
         """End the session, with a goodbye if there is still one to say and room for it."""
         conn = self._conn
-        with suppress(*_LOST):  # what is lost needs no goodbye
+        with suppress(*LOST):  # what is lost needs no goodbye
             if not conn.backlog_bytes:
                 self._say_goodbye()
                 await conn.flush()
         self._end("the connection is closed")
-        with suppress(*_LOST):
+        with suppress(*LOST):
             await conn.close()
 
     def _end(self, failure: str) -> None:

@@ -25,6 +25,7 @@ class YamuxStream(IMuxedStream):
     __slots__ = (
         "_connection",
         "_reader",
+        "_reading",
         "_state",
         "_writer",
         "muxed_conn",
@@ -36,6 +37,7 @@ class YamuxStream(IMuxedStream):
         self.muxed_conn = connection
         self.stream_id = state.id
         self._connection = connection
+        self._reading = connection.reading
         self._state = state
         self._reader: trio.lowlevel.Task | None = None
         self._writer: trio.lowlevel.Task | None = None
@@ -70,10 +72,15 @@ class YamuxStream(IMuxedStream):
                 raise MuxedStreamEOF("the peer has finished")
             if state.failure is not None:
                 raise MuxedStreamReset(state.failure)
-            self._begin_reading()
-            await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
+            reading = self._reading
+            if reading.leader is state and not reading.is_led and self._reader is None:
+                await reading.lead(state)
+            else:
+                self._begin_reading()
+                await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
         data = state.receive(None if n is None or n < 0 else n)
-        self._connection.flush_soon()
+        if self._connection.session.has_output:
+            self._connection.flush_soon()
         return data
 
     def read_nowait(self) -> bytes:
@@ -81,7 +88,7 @@ class YamuxStream(IMuxedStream):
         return self._state.receive() if self._state.incoming.size else b""
 
     def _begin_reading(self) -> None:
-        if self._reader is not None:
+        if self._reader is not None or self._reading.leader is self._state:
             raise trio.BusyResourceError("another task is reading")
         self._state.show()
         self._connection.flush_soon()
@@ -148,6 +155,8 @@ class YamuxStream(IMuxedStream):
         if reader is not None and (state.incoming.size or state.is_readable):
             self._reader = None
             trio.lowlevel.reschedule(reader)
+        elif self._reading.leader is state and self._reading.is_led and state.is_readable:
+            self._reading.interrupt()
         if writer is not None and (
             state.failure is not None or state.unsent_bytes <= self._connection.queue_bytes_max()
         ):

@@ -80,11 +80,10 @@ class Session:
     Times are monotonic seconds. rtt_s: smoothed round-trip time, None before it is measured, which
     happens when data flows, or else with the first keep-alive. goodbye: the code of the peer's
     GO_AWAY, None before that. unread_bytes: of all streams. is_over: nothing comes or goes any more.
-    outbox: what waits for `take`.
+    outbox: what waits for `take`. waiting: streams of the peer that `accept` has not returned yet.
     """
 
     __slots__ = (
-        "_accepted",
         "_budget",
         "_changed",
         "_churn",
@@ -105,11 +104,13 @@ class Session:
         "_rtt_measured_at",
         "_streams",
         "_unacknowledged",
+        "_unread_bytes_fair",
         "goodbye",
         "is_over",
         "outbox",
         "rtt_s",
         "unread_bytes",
+        "waiting",
     )
 
     def __init__(
@@ -124,11 +125,12 @@ class Session:
         self.goodbye: int | None = None
         self.unread_bytes = 0
         self._limits = session_limits
+        self._unread_bytes_fair = min(limits.YAMUX_MEMORY_BYTES_FAIR, session_limits.unread_bytes_max)
         self._budget = MemoryBudget() if budget is None else budget
         self._growth_bytes = 0
         self._streams: dict[int, Stream] = {}
         self._changed: list[Stream] = []
-        self._accepted: list[Stream] = []
+        self.waiting: list[Stream] = []
         self.outbox = Outbox()
         self._next_id = 1 if is_client else 2
         self._remote_ids = RemoteIds(peer_is_client=not is_client)
@@ -156,11 +158,6 @@ class Session:
         return len(self._streams)
 
     @property
-    def waiting_count(self) -> int:
-        """Streams of the peer that `accept` has not returned yet."""
-        return len(self._accepted)
-
-    @property
     def can_open(self) -> bool:
         """Whether `open` would exceed the number of streams that the peer has not acknowledged."""
         return self._unacknowledged < limits.YAMUX_ACK_BACKLOG
@@ -179,8 +176,8 @@ class Session:
 
     def accept(self) -> Stream | None:
         """Return the next stream that the peer has opened, None if there is none."""
-        while self._accepted:
-            stream = self._accepted.pop(0)
+        while self.waiting:
+            stream = self.waiting.pop(0)
             if stream.failure is None or stream.incoming.size:
                 return stream
         return None
@@ -315,7 +312,8 @@ class Session:
             return
         try:
             self._parse(data)
-            self._check_budgets()
+            if self.unread_bytes > self._unread_bytes_fair or self.outbox.control_bytes:
+                self._check_budgets()
         except YamuxViolation:
             self.close(PROTOCOL_ERROR)
             raise
@@ -390,7 +388,7 @@ class Session:
             raise YamuxViolation(f"stream {stream_id} is opened a second time")
         if (
             self._inbound_count >= self._limits.inbound_streams_max
-            or len(self._accepted) >= self._limits.accept_backlog
+            or len(self.waiting) >= self._limits.accept_backlog
         ):
             self._note_churn()
             self._send_control(WINDOW_UPDATE, RST, stream_id, 0)
@@ -398,7 +396,7 @@ class Session:
         stream = Stream(self, stream_id, inbound=True, now=self._now)
         self._streams[stream_id] = stream
         self._inbound_count += 1
-        self._accepted.append(stream)
+        self.waiting.append(stream)
         return stream
 
     def _on_window_update(self, stream: Stream, flags: int, increment: int) -> None:

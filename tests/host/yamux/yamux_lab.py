@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import trio
+from libp2p.abc import IRawConnection
+from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.stream_muxer.yamux.yamux import Yamux
 from noise_lab import make_pipe, ours, secure
 
+from primedht.host.sockets import TcpStream, connect_tcp, listen_tcp, prepare
 from primedht.host.yamux import MemoryBudget, Session, SessionLimits, YamuxConnection
 from primedht.host.yamux.frames import (
     DATA,
@@ -118,9 +122,27 @@ def stock_muxer(conn) -> Yamux:
 
 
 @asynccontextmanager
-async def connected(make_dialer=our_muxer, make_listener=our_muxer) -> AsyncIterator[tuple]:
-    """Yield two running connections over Noise over memory, the dialer's first."""
-    first, second = await secure(ours(), ours(), make_pipe())
+async def socket_pair() -> AsyncIterator[tuple[RawConnection, RawConnection]]:
+    """Yield both ends of a connection over loopback, the dialer's first."""
+    listening = listen_tcp(ipaddress.ip_address("127.0.0.1"), 0)
+    async with trio.open_nursery() as nursery:
+        dialled = await connect_tcp(ipaddress.ip_address("127.0.0.1"), listening.getsockname()[1], nursery)
+        await trio.lowlevel.wait_readable(listening)
+        accepted, _ = listening.accept()
+        listening.close()
+        prepare(accepted)
+        streams = dialled, TcpStream(accepted, nursery)
+        yield RawConnection(streams[0], True), RawConnection(streams[1], False)
+        for stream in streams:
+            stream.abort()
+
+
+@asynccontextmanager
+async def connected(
+    make_dialer=our_muxer, make_listener=our_muxer, ends: tuple[IRawConnection, IRawConnection] | None = None
+) -> AsyncIterator[tuple]:
+    """Yield two running connections over Noise over `ends`, or over memory; the dialer's first."""
+    first, second = await secure(ours(), ours(), ends or make_pipe())
     dialer, listener = make_dialer(first), make_listener(second)
     problems: list[Exception] = []
 
