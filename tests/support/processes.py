@@ -90,12 +90,20 @@ class Daemon:
 
 @contextmanager
 def daemon(
-    data_dir: Path, *arguments: object, bootstrap: Sequence[str] = (), network: str = "test", **environ: str
+    data_dir: Path,
+    *arguments: object,
+    bootstrap: Sequence[str] = (),
+    network: str = "test",
+    program: Sequence[str] = ("-m", "primedht.cli"),
+    **environ: str,
 ) -> Iterator[Daemon]:
-    """Run a node on a free loopback port until the block is left; then it is killed."""
+    """Run a node on a free loopback port until the block is left; then it is killed.
+
+    program: what Python runs. environ: of the node, beside what others have.
+    """
     log = data_dir.with_name(f"{data_dir.name}.log")
     command = [
-        *(sys.executable, "-m", "primedht.cli", "run", "--data-dir", str(data_dir), "--no-mdns"),
+        *(sys.executable, *program, "run", "--data-dir", str(data_dir), "--no-mdns"),
         *("--network", network, "--listen", "/ip4/127.0.0.1/tcp/0"),
         *(part for addr in bootstrap for part in ("--bootstrap", addr)),
         *map(str, arguments),

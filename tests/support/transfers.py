@@ -9,9 +9,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from processes import Daemon, clean_environment, daemon, wait_until
 from primedht.client import Client
 
 _PIECE_BYTES = 8 << 20
+_LIAR = str(Path(__file__).with_name("liar.py"))
 LAYERS = 24
 
 
@@ -121,3 +123,99 @@ def pull_across_a_kill(work: Path, size_bytes: int) -> dict[str, float]:
             assert blocks_of(b)["referenced_bytes"] > 0.95 * total
             assert [each.name for each in work.iterdir() if each.name.startswith(".primedht")] == []
     return {"kept": kept / total, "again": (sent - total) / total}
+
+
+@contextmanager
+def anonymous_memory(node: Daemon) -> Iterator[list[int]]:
+    """Yield a list that afterwards has the most memory of its own (RssAnon, bytes) that the daemon took."""
+    most = 0
+    over = threading.Event()
+    status = Path(f"/proc/{node.process.pid}/status")
+
+    def watch() -> None:
+        nonlocal most
+        while not over.wait(0.02):
+            line = next(line for line in status.read_text().splitlines() if line.startswith("RssAnon"))
+            most = max(most, int(line.split()[1]) << 10)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    found: list[int] = []
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+        found.append(most)
+
+
+def push_and_pull(work: Path, size_bytes: int, *, in_place: bool) -> dict[str, float]:
+    """Return the most memory that each daemon took, in MiB, and its disk space by the model's bytes."""
+    folder, out = write_model(work / "m", size_bytes), work / "out"
+    with daemon(work / "a") as a, daemon(work / "b", bootstrap=[a.addr]) as b:
+        wait_until(lambda: b.call("ping", a.peer_id).returncode == 0, what="b knows a")
+        daemons = Client(data_dir=a.data_dir), Client(data_dir=b.data_dir)
+        with anonymous_memory(a) as push_bytes:
+            started = time.monotonic()
+            daemons[0].models.push(folder, "me/m", in_place=in_place)
+            push_s = time.monotonic() - started
+        with anonymous_memory(a) as serve_bytes, anonymous_memory(b) as pull_bytes:
+            started = time.monotonic()
+            daemons[1].models.pull(f"{a.peer_id}/m", out)
+            pull_s = time.monotonic() - started
+        assert digests(out) == digests(folder)
+        mb = size_bytes / 1e6
+        return {
+            "push_rss_anon_mib": push_bytes[0] / (1 << 20),
+            "serve_rss_anon_mib": serve_bytes[0] / (1 << 20),
+            "pull_rss_anon_mib": pull_bytes[0] / (1 << 20),
+            "push_disk": disk_bytes(a.data_dir, folder) / size_bytes,
+            "pull_disk": disk_bytes(b.data_dir, out) / size_bytes,
+            "push_mb_per_s": mb / push_s,
+            "pull_mb_per_s": mb / pull_s,
+        }
+
+
+def pull_from_unequal_peers(work: Path, size_bytes: int, mb_per_s: float) -> dict[str, float]:
+    """Pull from links of 1, 1, 1 and 0.1 times a rate: one is killed at 40 %, and one of the fast ones lies.
+
+    Returns the rate by what the honest links can carry. Checks the bytes, and that the trace names the liar.
+    """
+    folder, out = write_model(work / "m", size_bytes), work / "out"
+
+    def rate(share: float) -> dict[str, str]:
+        return {"PRIMEDHT_LIMITS_UPLOAD_RATE": str(int(share * mb_per_s * 1e6))}
+
+    with ExitStack() as stack:
+        with daemon(work / "a") as a:
+            name, bootstrap = f"{a.peer_id}/m", [a.addr]
+            assert a.call("model", "push", folder, "--name", "me/m", "--in-place").returncode == 0
+            fast, doomed, slow, liar = (
+                stack.enter_context(daemon(work / who, bootstrap=bootstrap, program=program, **rate(share)))
+                for who, share, program in (
+                    ("fast", 1, ("-m", "primedht.cli")),
+                    ("doomed", 1, ("-m", "primedht.cli")),
+                    ("slow", 0.1, ("-m", "primedht.cli")),
+                    ("liar", 1, (_LIAR,)),
+                )
+            )
+            for node in (fast, doomed, slow, liar):
+                Client(data_dir=node.data_dir).models.fetch(name)
+        puller = stack.enter_context(daemon(work / "puller", bootstrap=[fast.addr, doomed.addr, slow.addr]))
+        wait_until(lambda: puller.call("model", "info", name).returncode == 0, what="the model is found")
+        started = time.monotonic()
+        with pulling(puller, name, out, "--trace", "--json") as process:
+            while here_bytes(puller) < 0.4 * size_bytes:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            doomed.process.kill()
+            killed_s = time.monotonic() - started
+            printed, error = process.communicate(timeout=1200)
+            took_s = time.monotonic() - started
+            assert process.returncode == 0, error
+        assert digests(out) == digests(folder)
+        gone = {share["peer"]: share["gone"] for share in json.loads(printed)["peers"] if share["gone"]}
+        assert set(gone) == {liar.peer_id, doomed.peer_id}, gone
+        assert "other bytes" in gone[liar.peer_id]
+        carried = (2.1 * killed_s + 1.1 * (took_s - killed_s)) * mb_per_s * 1e6
+        return {"of_the_honest_links": size_bytes / carried, "mb_per_s": size_bytes / took_s / 1e6}
