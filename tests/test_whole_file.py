@@ -1,7 +1,10 @@
 """Files that are there whole or not at all."""
 
 import os
+import signal
 import stat
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -84,3 +87,33 @@ def test_a_folder_that_vanishes_leaves_nothing_behind(tmp_path: Path) -> None:
     folder.rename(tmp_path / "elsewhere")
     with pytest.raises(InvalidArgument, match="No such file"):
         file.commit()
+
+
+_DIES = """
+import os, signal, sys
+from primedht.blocks.extraction import ContentEntry, Extraction
+from primedht.whole_file import WholeFile
+
+file = WholeFile(sys.argv[1] + "/file")
+file.write(b"part")
+tree = Extraction(sys.argv[1] + "/tree")
+tree.entry(ContentEntry("", "directory", 0, ""))
+tree.entry(ContentEntry("a", "file", 9, ""))
+tree.write(b"part")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_a_killed_process_left_goes_with_the_next_and_what_a_living_one_has_stays(
+    tmp_path: Path,
+) -> None:
+    died = subprocess.run([sys.executable, "-c", _DIES, str(tmp_path)])
+    assert died.returncode == -signal.SIGKILL
+    assert len(os.listdir(tmp_path)) == 2
+    living = WholeFile(tmp_path / "living")
+    assert len(os.listdir(tmp_path)) == 1
+    other = WholeFile(tmp_path / "other")
+    other.commit()
+    living.write(b"whole")
+    living.commit()
+    assert sorted(os.listdir(tmp_path)) == ["living", "other"]

@@ -12,7 +12,7 @@ Only roots are announced to the DHT: a peer that has found who has the root asks
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ from primedht.blocks.block import Block
 from primedht.blocks.blockstore import Exchange
 from primedht.blocks.exporter import Entry, Item
 from primedht.blocks.files import DiskBlockFiles, MemoryBlockFiles
-from primedht.blocks.gc import Collected, Collector
+from primedht.blocks.gc import Broken, Collected, Collector
 from primedht.blocks.pins import Pin, Pins, walk
 from primedht.blocks.profiles import Profile
 from primedht.blocks.references import ReferencedFile
@@ -206,9 +206,13 @@ class Blocks:
         return removed
 
     async def collect(self) -> Collected:
-        """Remove what no pin needs."""
+        """Remove what no pin needs. What keeps a pin from being followed is fetched first, if it can be."""
         await self._drop_expired()
-        return await self._collector.collect()
+        with trio.move_on_after(limits.GC_REPAIR_S) as patience:
+            while (collected := await self._collector.collect()).broken:
+                if not await self._fetch_broken(collected.broken):
+                    break
+        return await self._collector.collect() if patience.cancelled_caught else collected
 
     async def stat(self, root: Cid) -> DagStat:
         """Return how much of a DAG is here, and what pins its root. Nothing is fetched."""
@@ -250,6 +254,19 @@ class Blocks:
         if not collected.blocks:
             self._full_until = trio.current_time() + limits.BLOCK_ROOM_RETRY_S
         return collected.blocks > 0
+
+    async def _fetch_broken(self, broken: Sequence[Broken]) -> bool:
+        """Fetch blocks that pins need; return whether any came."""
+        came = False
+        for each in broken if self.exchange is not None else ():
+            if each.code != BlockNotFound.code:
+                continue
+            try:
+                await self.get(each.cid)
+                came = True
+            except PrimeDhtError as error:
+                log.info("pinned_block_not_fetched", cid=str(each.cid), code=error.code)
+        return came
 
     async def _drop_expired(self) -> None:
         for pin in await self.pins.remove_expired():

@@ -15,7 +15,7 @@ from typing import IO, NamedTuple
 
 from primedht.blocks.directories import check_name
 from primedht.errors import DiskFull, InvalidArgument, InvalidDag
-from primedht.whole_file import WholeFile
+from primedht.whole_file import WholeFile, make_hidden_folder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -40,6 +40,7 @@ class Extraction:
     def __init__(self, target: str | os.PathLike[str]) -> None:
         self._target = Path(target)
         self._temporary: Path | None = None
+        self._lock: int | None = None
         self._file: WholeFile | IO[bytes] | None = None
         self._left_bytes = 0
         self._folders: set[str] = set()
@@ -90,6 +91,9 @@ class Extraction:
         if self._temporary is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
             self._temporary = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def _end_file(self, *, commit: bool = False) -> None:
         if self._file is None:
@@ -110,9 +114,7 @@ class Extraction:
             self._place(path).mkdir()
         else:
             self._check_free()
-            temporary = self._target.absolute().parent / f".primedht-{os.urandom(8).hex()}"
-            temporary.mkdir()
-            self._temporary = temporary
+            self._temporary, self._lock = make_hidden_folder(self._target.absolute().parent)
         self._folders.add(path)
 
     def _make_link(self, entry: ContentEntry) -> None:

@@ -1,15 +1,15 @@
 """Garbage collection: removing the blocks that no pin and no work under way needs.
 
 First all that pins keep is marked, then what is not marked is removed, a few blocks at a time and each
-only if nobody put or held it since the start. If a pinned DAG cannot be followed to its end, nothing is
-removed: what lies beyond is not known. A crash at any moment leaves blocks or files too many, never too
-few, and the next collection finds them.
+only if nobody put or held it since the start. If a pinned DAG cannot be followed to its end, what lies beyond
+is not known: then no block goes but those that just came, and the rest of the work is done. A crash at any
+moment leaves blocks or files too many, never too few, and the next collection finds them.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import trio
 
@@ -32,7 +32,7 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection removed. broken: pins that kept it from removing anything.
+    """What a collection removed. broken: pins that kept it from removing blocks.
 
     failed: files that could not be removed; the next collection tries again.
     """
@@ -54,7 +54,7 @@ class Collector:
         self._collecting = trio.Lock()
 
     async def collect(self, among: Collection[bytes] | None = None) -> Collected:
-        """Remove what is not needed, or of that only what is `among` some multihashes.
+        """Remove what is not needed. among: of that only these, multihashes of blocks that just came.
 
         Raises `StoreCorrupt` for a damaged pin: it might keep anything.
         """
@@ -62,9 +62,12 @@ class Collector:
             with self._store.guarding():
                 kept: set[bytes] = set()
                 broken = await self._mark(kept)
-                if broken:
-                    return Collected(kept=len(kept), broken=tuple(broken))
-                return await self._sweep(kept, among)
+                # What just came was not there for a broken pin to need.
+                removable = () if broken and among is None else among
+                done = await self._sweep(kept, removable)
+                if among is None:
+                    done = await self._tidy(done)
+                return replace(done, broken=tuple(broken))
 
     async def _mark(self, kept: set[bytes]) -> list[Broken]:
         broken = []
@@ -109,14 +112,16 @@ class Collector:
                 if len(batch) == limits.BLOCK_BATCH_MAX:
                     await remove()
         await remove()
-        if among is not None:
-            return Collected(blocks, removed_bytes, failed, len(kept))
+        return Collected(blocks, removed_bytes, failed, len(kept))
+
+    async def _tidy(self, done: Collected) -> Collected:
+        """Forget files that no block is a piece of, and remove those that the index does not know."""
         await self._store.forget_unused_files()
         try:
-            failed = max(failed, (await self._store.remove_strays()).failed)
+            failed = max(done.failed, (await self._store.remove_strays()).failed)
         except StoreUnavailable:  # a folder that cannot be read now is read next time
-            failed += 1
-        return Collected(blocks, removed_bytes, failed, len(kept))
+            failed = done.failed + 1
+        return replace(done, failed=failed)
 
 
 async def _each(multihashes: Collection[bytes]) -> AsyncIterator[bytes]:

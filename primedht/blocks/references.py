@@ -13,8 +13,8 @@ from pathlib import Path
 from primedht.cids import Cid
 from primedht.errors import FileChanged, InvalidArgument, LocalError, StoreUnavailable
 
-HIDDEN_PREFIX = ".primedht-"
-"""Of files and directories that are not complete."""
+HIDDEN_PREFIX = ".primedht-pull-"
+"""Of directories that are being written, and not complete."""
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES, errno.EISDIR, errno.ENXIO}
 

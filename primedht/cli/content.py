@@ -207,7 +207,7 @@ def gc(as_json: AsJson = False, control: Control = None, data_dir: DataDirOption
     for pin, cid, code in done.broken:
         lines.append(f"broken pin {pin.cid} {pin.name}: {cid} ({code}); pin it again, or unpin it")
     if done.broken:
-        lines[0] = "nothing removed: what a broken pin keeps is not known"
+        lines[0] = "no block removed: what a broken pin keeps is not known"
     common.print_result(shown, *lines, as_json=as_json)
     if done.broken or done.failed:
         raise typer.Exit(PARTIAL)

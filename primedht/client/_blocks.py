@@ -54,7 +54,7 @@ class Pin(NamedTuple):
 
 
 class Collected(NamedTuple):
-    """What a collection removed. broken: pins whose DAG cannot be followed; then nothing was removed.
+    """What a collection removed. broken: pins whose DAG cannot be followed; then no block was removed.
 
     Each with the CID where that is, and an error code. failed: files that could not be removed.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -163,12 +164,20 @@ async def test_dag_cbor_links_are_followed() -> None:
         ]  # fmt: skip
 
 
-async def test_a_broken_pin_stops_the_sweep_and_is_named(tmp_path: Path) -> None:
+async def test_a_broken_pin_spares_all_that_was_here_and_is_named(tmp_path: Path) -> None:
+    fresh = make_block(b"an import that failed")
     async with open_lab(tmp_path) as lab:
         await lab.store.put(ALL)
         await lab.pins.add(TOP.cid)
         await lab.kv.put({b"b/d/" + MID.cid.multihash: b"damaged"})
+        multihash = Cid.of(b"stray").multihash
+        name = base64.b32encode(multihash).decode().rstrip("=").lower()
+        stray = min(block_files(tmp_path)).parents[1] / f"{multihash[-1]:02x}" / name
+        stray.write_bytes(b"of a crash")
+        await lab.store.put([fresh])
+        assert (await lab.collector.collect({fresh.cid.multihash})).blocks == 1
         collected = await lab.collector.collect()
+        assert not stray.exists(), "it goes on with what no pin can need"
         assert [(broken.cid, broken.code) for broken in collected.broken] == [(MID.cid, "block_not_found")]
         assert await lab.here(A, B, C, TOP) == [True] * 4
         await lab.store.put([MID])

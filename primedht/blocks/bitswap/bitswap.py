@@ -41,17 +41,19 @@ _Fill = Callable[[PeerId], AbstractAsyncContextManager[BitswapMessage]]
 class _Correspondent:
     """What is to be said to one peer and what it was asked for.
 
-    wants: changes to our wantlist that it has not been told yet, by multihash. asked: by multihash, of
-    blocks that it may send, the latest last; it may be late with those that were cancelled.
+    wants: changes to our wantlist that it has not been told yet, by multihash. asked: how often blocks may
+    still come, by multihash, the latest last; it may be late with those that were cancelled.
+    repeated_bytes: of blocks that came more often.
     """
 
     def __init__(self) -> None:
         self.wants: dict[bytes, Want] = {}
-        self.asked: OrderedDict[bytes, None] = OrderedDict()
+        self.asked: OrderedDict[bytes, int] = OrderedDict()
+        self.repeated_bytes = 0
         self.outboxes: dict[_Fill, Outbox] = {}  # one for wants and one for answers, while they are in use
 
     def note_asked(self, multihash: bytes) -> None:
-        self.asked[multihash] = None
+        self.asked[multihash] = self.asked.get(multihash, 0) + 1
         self.asked.move_to_end(multihash)
         if len(self.asked) > limits.BITSWAP_ASKED_REMEMBERED_MAX:
             self.asked.popitem(last=False)
@@ -237,8 +239,15 @@ class Bitswap:
     def _on_block(self, peer: PeerId, block: Block) -> None:
         correspondent = self._correspondents.get(peer)
         if correspondent is None or block.cid.multihash not in correspondent.asked:
-            self._ban(peer)
+            self._ban(peer, "sent other bytes than it was asked for")
             raise ProtocolViolation(f"{peer} sent a block that nobody asked for")
+        correspondent.asked[block.cid.multihash] -= 1
+        if correspondent.asked[block.cid.multihash] < 0:  # kubo may answer a want and its repetition
+            correspondent.repeated_bytes += len(block.data)
+            if correspondent.repeated_bytes > limits.BITSWAP_REPEATED_BYTES_MAX:
+                self._ban(peer, "sent the same blocks again and again")
+                raise ProtocolViolation(f"{peer} sent the same blocks again and again")
+            return
         self.counts["bytes_received"] += len(block.data)
         ledger = self._server.ledgers.get(peer)
         if ledger is not None:
@@ -250,13 +259,13 @@ class Bitswap:
         """Blocks are here now: peers that have been waiting get them."""
         self._server.on_stored(cids)
 
-    def _ban(self, peer: PeerId) -> None:
-        log.warning("bitswap_peer_banned", peer=str(peer))
+    def _ban(self, peer: PeerId, why: str) -> None:
+        log.warning("bitswap_peer_banned", peer=str(peer), why=why)
         self.counts["banned"] += 1
         self._banned[peer] = trio.current_time() + limits.BITSWAP_BAN_S
         if len(self._banned) > limits.BITSWAP_PEERS_MAX:
             del self._banned[next(iter(self._banned))]
-        self._forget(peer, "sent other bytes than it was asked for")
+        self._forget(peer, why)
 
     def _check_not_banned(self, peer: PeerId) -> None:
         if self._is_banned(peer):

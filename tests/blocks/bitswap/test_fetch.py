@@ -324,6 +324,27 @@ async def test_a_block_that_nobody_asked_for_bans_its_sender(autojump_clock: tri
         assert party.bitswap.status()["banned"] == 1
 
 
+async def test_a_block_that_comes_again_and_again_bans_its_sender(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BITSWAP_REPEATED_BYTES_MAX", 3 * len(LARGE.data))
+    async with open_swarm() as (swarm, open_party):
+        party = await open_party()
+        peer = Played(swarm.add())
+        swarm.providers = [peer.member.peer_id]
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(party.fetch, LARGE.cid)
+            assert [want.cid for want in (await peer.next()).wants] == [LARGE.cid]
+            for _ in range(3):
+                await peer.send(party, BitswapMessage(blocks=[LARGE]))
+        await trio.sleep(1)
+        assert party.bitswap.status()["banned"] == 0, "an honest peer may answer twice"
+        for _ in range(3):
+            await peer.send(party, BitswapMessage(blocks=[LARGE]))
+        await trio.sleep(1)
+        assert party.bitswap.status()["banned"] == 1
+
+
 async def test_a_ban_holds_on_streams_that_are_open_already(autojump_clock: trio.testing.MockClock) -> None:
     async with open_served(LARGE) as (party, peer):
         await peer.send(party, BitswapMessage(wants=[Want(TINY.cid, have=True)]))
