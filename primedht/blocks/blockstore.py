@@ -81,14 +81,16 @@ class Exchange(Protocol):
 
     async def fetch(
         self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None,
-        peers: frozenset[PeerId] | None = None, leaves: bool = True, put: Put | None = None,
+        peers: frozenset[PeerId] | None = None, providers: bool = True, leaves: bool = True,
+        put: Put | None = None,
     ) -> Fetched:  # fmt: skip
         """Return once the block, or all of the DAG below it too, is in the blockstore.
 
         What is there already is not fetched again. hold: keeps every block that comes. bytes_max: of
-        all that may be fetched. peers: to ask no others. leaves: those that are plain bytes too. put: in
-        place of the blockstore's. Raises `BlockNotFound` if nobody who was found has a block,
-        `OperationTimeout`, `ValueTooLarge`, and what `put` raises.
+        all that may be fetched. peers: to ask no others; but with `providers` also those that the DHT
+        names for the root. leaves: those that are plain bytes too. put: in place of the blockstore's.
+        Raises `BlockNotFound` if nobody who was found has a block, `OperationTimeout`, `ValueTooLarge`, and
+        what `put` raises.
         """
         ...
 

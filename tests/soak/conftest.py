@@ -1,8 +1,8 @@
 """Clusters at full size. What they measured is printed and written to docs/measured.
 
-`SOAK_NODES`, `SOAK_VALUES`, `SOAK_PEERS`, `SOAK_IDLE_S`, `SOAK_BULK_MB`, `SOAK_CALLS` and
-`SOAK_FUZZ_S` make a run smaller; a run that they change writes no report unless `SOAK_REPORT` names a folder
-for it.
+`SOAK_NODES`, `SOAK_VALUES`, `SOAK_PEERS`, `SOAK_IDLE_S`, `SOAK_BULK_MB`, `SOAK_CALLS`,
+`SOAK_MODEL_MB` and `SOAK_FUZZ_S` make a run smaller; a run that they change writes no report unless
+`SOAK_REPORT` names a folder for it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _MEASURED = Path(__file__).parents[2] / "docs" / "measured"
 class Sizes:
     """nodes, values: of the network. peers: those of the idle node. idle_s: how long it is watched.
 
-    bulk_mb, calls: of each pairing of implementations. fuzz_s: of atheris on each core.
+    bulk_mb, calls: of each pairing of implementations. model_mb: of a model.
+    fuzz_s: of atheris on each core.
     """
 
     nodes: int = 20
@@ -34,6 +35,7 @@ class Sizes:
     idle_s: float = 600.0
     bulk_mb: int = 512
     calls: int = 10_000
+    model_mb: int = 1024
     fuzz_s: float = 600.0
 
 
@@ -51,6 +53,7 @@ def _sizes() -> Sizes:
         idle_s=float(os.environ.get("SOAK_IDLE_S", full.idle_s)),
         bulk_mb=int(os.environ.get("SOAK_BULK_MB", full.bulk_mb)),
         calls=int(os.environ.get("SOAK_CALLS", full.calls)),
+        model_mb=int(os.environ.get("SOAK_MODEL_MB", full.model_mb)),
         fuzz_s=float(os.environ.get("SOAK_FUZZ_S", full.fuzz_s)),
     )
 

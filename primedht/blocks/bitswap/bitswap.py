@@ -87,7 +87,8 @@ class Bitswap:
 
     async def fetch(
         self, root: Cid, *, recursive: bool, hold: Hold, timeout_s: float, bytes_max: int | None = None,
-        peers: frozenset[PeerId] | None = None, leaves: bool = True, put: Put | None = None,
+        peers: frozenset[PeerId] | None = None, providers: bool = True, leaves: bool = True,
+        put: Put | None = None,
     ) -> Fetched:  # fmt: skip
         """As `Exchange.fetch`."""
         session = Session(
@@ -97,6 +98,7 @@ class Bitswap:
             hold=hold,
             bytes_max=bytes_max,
             peers=peers,
+            providers=providers,
             leaves=leaves,
             put=put or self._store.put,
             ask=lambda peer, cids: self._want(peer, [Want(cid) for cid in cids]),
@@ -125,8 +127,10 @@ class Bitswap:
             pause_s = min(2 * pause_s or limits.FETCH_SEARCH_PAUSE_S, limits.FETCH_PATIENCE_S_MAX)
             missing = session.scheduler.some_pending() or session.root
             if session.peers is not None:
-                for peer in session.peers:
+                for peer in list(session.peers):
                     await self._add_provider(session, PeerInfo(peer, ()))
+                if session.providers:
+                    await self._add_providers(session, session.root)
                 session.on_searched()
                 continue
             self._ask_everybody(missing)
@@ -161,6 +165,7 @@ class Bitswap:
         except RemoteError as error:
             log.debug("provider_unreachable", peer=str(info.id), code=error.code)
             return
+        session.admit(info.id)
         session.add_peer(info.id)
 
     # --- what we want ---------------------------------------------------------------------------------

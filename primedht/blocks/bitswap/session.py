@@ -25,7 +25,8 @@ class Session:
     """Driven by `run`; `Bitswap` tells it what peers say, and gets its requests through `ask`.
 
     ask: sends wants for blocks to a peer; cancel: takes them back. bytes_max: of all blocks together.
-    peers: the only ones to ask, or None. leaves: get blocks of plain bytes too. put: stores what comes.
+    peers: the only ones to ask, or None; providers: and those that the DHT names for the root. leaves: get
+    blocks of plain bytes too. put: stores what comes.
     """
 
     def __init__(
@@ -37,13 +38,15 @@ class Session:
         hold: Hold,
         bytes_max: int | None,
         peers: frozenset[PeerId] | None,
+        providers: bool,
         leaves: bool,
         put: Put,
         ask: Callable[[PeerId, list[Cid]], None],
         cancel: Callable[[PeerId, Cid], None],
     ) -> None:
         self.root = root
-        self.peers = peers
+        self.peers = None if peers is None else set(peers)
+        self.providers = providers
         self.scheduler = FetchScheduler()
         self._store = store
         self._recursive = recursive
@@ -68,6 +71,11 @@ class Session:
         """`peer` may have blocks of this DAG."""
         if self.admits(peer) and self.scheduler.add_peer(peer, trio.current_time()):
             self.wake()
+
+    def admit(self, peer: PeerId) -> None:
+        """`peer` may be asked from now on."""
+        if self.peers is not None:
+            self.peers.add(peer)
 
     def admits(self, peer: PeerId) -> bool:
         """Return whether `peer` may be asked."""

@@ -1,7 +1,7 @@
 """The holder's side: takes offers, fetches the blocks, and gives receipts.
 
-Nothing in an offer says where to fetch from: the offerer is asked. What is fetched is bounded by the size
-announced, and kept only if it has exactly that size.
+Nothing in an offer says where to fetch from: the offerer is asked, and the holders that the DHT names. What
+is fetched is bounded by the size announced, and kept only if it has exactly that size.
 
 Source: docs/design.md, "Durable big values".
 """
@@ -9,14 +9,16 @@ Source: docs/design.md, "Durable big values".
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from hashlib import sha256
 
 import structlog
 import trio
 
 from primedht import limits
+from primedht.blocks.block import Block
 from primedht.blocks.blocks import Blocks
-from primedht.blocks.blockstore import Exchange
+from primedht.blocks.blockstore import Exchange, Hold, Put
 from primedht.blocks.replicate.messages import Conversation
 from primedht.blocks.replicate.offered import Offered, read_offer
 from primedht.blocks.replicate.replicas import Replica, Replicas
@@ -119,12 +121,19 @@ class Keeper:
     async def _fetch_telling(self, conversation: Conversation, replica: Replica, offered: Offered) -> None:
         """Fetch and pin, with a sign of life to the offerer every few seconds."""
         failure: PrimeDhtError | None = None
+        done_bytes = 0
+
+        async def put(blocks: Sequence[Block], *, hold: Hold | None = None) -> list[Cid]:
+            nonlocal done_bytes
+            fresh = await self._blocks.store.put(blocks, hold=hold)
+            done_bytes += sum(len(block.data) for block in blocks)
+            return fresh
 
         async def tell() -> None:
             nonlocal failure
             try:
                 while True:
-                    await conversation.send(pb.Response(working=pb.Working()))
+                    await conversation.send(pb.Response(working=pb.Working(done_bytes=done_bytes)))
                     await trio.sleep(limits.REPLICATE_SIGN_OF_LIFE_S)
             except PrimeDhtError as error:  # it has gone, and with it where the blocks come from
                 failure = error
@@ -133,14 +142,14 @@ class Keeper:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(tell)
             try:
-                await self._fetch(replica, offered)
+                await self._fetch(replica, offered, put)
             except PrimeDhtError as error:
                 failure = error
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
 
-    async def _fetch(self, replica: Replica, offered: Offered) -> None:
+    async def _fetch(self, replica: Replica, offered: Offered, put: Put) -> None:
         root = offered.root
         with self._blocks.store.hold() as hold:
             await self._exchange.fetch(
@@ -150,6 +159,7 @@ class Keeper:
                 timeout_s=limits.REPLICATE_FETCH_S_MAX,
                 bytes_max=offered.dag_bytes,
                 peers=frozenset((replica.requester,)),
+                put=put,
             )
             await offered.check(self._blocks)
             older = self._replicas.get(replica.id)

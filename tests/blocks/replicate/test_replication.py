@@ -150,19 +150,27 @@ async def test_an_offer_that_lies_about_the_size_is_not_kept(
     assert holder.blocks.store.counts.blocks == 0
 
 
-async def test_blocks_are_fetched_from_the_offerer_only(
-    world: World, autojump_clock: trio.testing.MockClock
+@pytest.mark.parametrize("announced", [False, True])
+async def test_blocks_are_fetched_from_the_offerer_and_known_holders_only(
+    world: World, autojump_clock: trio.testing.MockClock, announced: bool
 ) -> None:
-    """Others that are connected, and announced as providers, are not asked."""
+    """Another that is connected is asked if the DHT names it for the root, and otherwise not."""
     writer, holder, bystander = [await world.add() for _ in range(3)]
     value = await bystander.write(VALUE)
     root = root_of(value, bystander)
+    await trio.testing.wait_all_tasks_blocked()
+    assert world.providers
+    if not announced:
+        world.providers.clear()
     await holder.member.connect(bystander.peer_id, timeout_s=1)
     pointer = decode_pointer(open_pointer(value.record, NETWORK, value.key, SignatureCache()) or b"")
     record = sign_open_pointer(writer.identity, NETWORK, b"weights", pointer)
     sent = bystander.member.sent_bytes
     writer.world = SimpleWorld(world, holder)  # type: ignore[assignment]
     kept = await writer.offer(replace(value, record=record))
+    if announced:
+        assert [receipt.holder for receipt in kept.receipts] == [holder.peer_id]
+        return
     assert (kept.receipts, [refusal.code for refusal in kept.refused]) == ([], ["block_not_found"])
     assert bystander.member.sent_bytes == sent
     assert not await holder.blocks.store.has(root)
