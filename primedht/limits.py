@@ -273,6 +273,8 @@ SLOW_AFTER_S_MIN = 1.0  # ours: no less, however near: a loaded machine stalls s
 SLOW_DIAL_S = 2.0  # ours: as above, for one to be dialled first, while few dials have been measured
 DIALS_KNOWN_MIN = 16  # ours: the first to answer are the near ones; the far ones would seem late
 SLOW_AFTER_RTTS = 4.0  # ours: patience in measured round-trip times
+LATE_AFTER_S_MIN = 0.1  # ours: others are asked in a late peer's place no sooner, however near it is
+LATE_AFTER_RTTS = 2.0  # ours: as above, in measured round-trip times
 
 # --- host: connections ------------------------------------------------------------------------------
 CONNECTION_BACKLOG_BYTES_MAX = 8 << 20  # ours: bytes a peer leaves unread before its connection ends

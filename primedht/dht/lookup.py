@@ -152,11 +152,17 @@ class Lookups:
 
     def _query(self, target: Key) -> AnyQuery:
         seeds = self._peers.closest(target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size)
-        patience, own = self._peers.slow_after_s, {self._peers.peer_id}
-        paths = self._config.disjoint_paths
+        slow_after_s, late_after_s = self._peers.slow_after_s, self._peers.late_after_s
+        own, paths = {self._peers.peer_id}, self._config.disjoint_paths
         if paths == 1:
-            return Query(target, seeds, self._limits, slow_after_s=patience, exclude=own)
-        return DisjointQueries(target, seeds, self._limits, paths=paths, slow_after_s=patience, exclude=own)
+            return Query(
+                target, seeds, self._limits,
+                slow_after_s=slow_after_s, late_after_s=late_after_s, exclude=own,
+            )  # fmt: skip
+        return DisjointQueries(
+            target, seeds, self._limits, paths=paths,
+            slow_after_s=slow_after_s, late_after_s=late_after_s, exclude=own,
+        )  # fmt: skip
 
     async def _ask(
         self, ask: Ask, message: Message, started_s: float, send: trio.MemorySendChannel[_Outcome]

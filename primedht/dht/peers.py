@@ -79,6 +79,8 @@ class Peers:
         self._addrs_changed: list[Callable[[], None]] = []
         self._request_timeout_s = seconds(config.request_timeout)
         self._dials = Rtt()  # of a dial and the request after it
+        self._answers = Rtt()  # of requests to peers that we were connected to
+        self._doubted: set[PeerId] = set()  # members that were slow when last asked
         ports.connections.subscribe(self)
 
     def watch(
@@ -126,18 +128,39 @@ class Peers:
         """Return how long a lookup waits for `peer` before it gives its slot to another one.
 
         A peer that must be dialled first gets as long as dials have been taking: over 300 ms a
-        handshake and the request after it are some seven round trips, and the peer is not slow at all.
+        handshake and the request after it are some seven round trips, and the peer is not slow at all. Not
+        so one that has not even taken the connection when a usual dial would be over.
         """
         member = self.table.member(peer)
         if not self.is_connected(peer):
-            patience_s = max(limits.SLOW_AFTER_S, self._dials.patience_s)
+            reached = self._connections.is_reached(peer)
+            patience_s = max(limits.SLOW_AFTER_S, self._dials.patience_s if reached else self._dials.usual_s)
             if self._dials.count < limits.DIALS_KNOWN_MIN:
-                patience_s = max(limits.SLOW_DIAL_S, patience_s)
+                patience_s = max(limits.SLOW_DIAL_S, self._dials.patience_s)
         elif member is None or member.rtt_s is None:
             patience_s = limits.SLOW_AFTER_S
         else:
             patience_s = max(limits.SLOW_AFTER_S_MIN, limits.SLOW_AFTER_RTTS * member.rtt_s)
         return min(patience_s, self._request_timeout_s)
+
+    def late_after_s(self, peer: PeerId) -> float:
+        """Return how long a lookup waits for `peer` before it asks others in its place as well.
+
+        Most answers come sooner. Of a dial the connection is a small part: a peer that has not even taken
+        one when half of a usual dial has passed is hardly there.
+        """
+        if peer in self._doubted:
+            return 0.0
+        if not self.is_connected(peer):
+            if self._dials.count < limits.DIALS_KNOWN_MIN:
+                return limits.SLOW_DIAL_S
+            usual_s = max(limits.LATE_AFTER_S_MIN, self._dials.usual_s)
+            return usual_s if self._connections.is_reached(peer) else usual_s / 2
+        member = self.table.member(peer)
+        if member is None or member.rtt_s is None:
+            few = self._answers.count < limits.DIALS_KNOWN_MIN
+            return limits.SLOW_AFTER_S if few else max(limits.LATE_AFTER_S_MIN, self._answers.usual_s)
+        return max(limits.LATE_AFTER_S_MIN, limits.LATE_AFTER_RTTS * member.rtt_s)
 
     # --- what happened -----------------------------------------------------------------------------
 
@@ -148,6 +171,9 @@ class Peers:
         """
         if dialled and took_s is not None:
             self._dials.note(took_s)
+        elif took_s is not None:
+            self._answers.note(took_s)
+        self._doubted.discard(peer)
         self._welcome(peer)
         if not self._connections.serves_kad(peer):
             return
@@ -164,6 +190,7 @@ class Peers:
     def doubt(self, peer: PeerId) -> None:
         """`peer` was slow and nobody waited for it: a member is verified, so that a dead one goes."""
         if peer in self.table:
+            self._doubted.add(peer)
             self.consider(peer)
 
     def failed(self, peer: PeerId, error: RemoteError) -> None:
@@ -396,6 +423,7 @@ class Peers:
             self.departures_lately.note()
             self.departures.note()
         promoted = self.table.remove(peer)
+        self._doubted.discard(peer)
         self._connections.protect(peer, False)
         for call in self._left:
             call(peer)

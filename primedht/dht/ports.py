@@ -97,6 +97,10 @@ class Connections(Protocol):
         """Whether identify lists our kad protocol for connected `peer`; None while unknown."""
         ...
 
+    def is_reached(self, peer: PeerId) -> bool:
+        """Whether `peer` is connected, or has taken the connection of a dial that goes on."""
+        ...
+
     def subscribe(self, listener: PeerListener) -> None: ...
 
     def protect(self, peer: PeerId, protected: bool) -> None:

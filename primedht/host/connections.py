@@ -60,6 +60,9 @@ class HostConnections:
         facts = self.facts(peer)
         return None if facts is None else self._kad_protocol in facts.protocols
 
+    def is_reached(self, peer: PeerId) -> bool:
+        return peer in self._swarm.by_peer or self._swarm.dialer.is_reached(peer)
+
     def subscribe(self, listener: PeerListener) -> None:
         self._listeners.append(listener)
 

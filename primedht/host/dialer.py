@@ -36,6 +36,7 @@ class _Dial:
         self.tried: set[bytes] = set()
         self.running = 0
         self.problems: list[str] = []
+        self.is_reached = False  # somebody has taken a TCP connection
         self.is_foreign = False  # somebody answered who has another pre-shared key
         self.connection: Connection | None = None
         self.done = trio.Event()
@@ -94,6 +95,11 @@ class Dialer:
             self._nursery.start_soon(self._run, dial)
         await dial.done.wait()
         return self._outcome(dial)
+
+    def is_reached(self, peer: PeerId) -> bool:
+        """Whether somebody has taken a TCP connection of a dial of `peer` that goes on."""
+        dial = self._dials.get(peer)
+        return dial is not None and dial.is_reached
 
     async def dial_anyone(self, addr: bytes) -> Connection:
         """Return a connection to whoever answers at `addr`. Raises `PeerUnreachable`."""
@@ -175,6 +181,7 @@ class Dialer:
 
     async def _connect(self, dial: _Dial, addr: bytes) -> Connection:
         socket = await self._open(addr, dial.peer)
+        dial.is_reached = True
         try:
             with trio.fail_after(limits.HANDSHAKE_TIMEOUT_S):
                 connection = await self._upgrade(socket, addr, dial.peer)

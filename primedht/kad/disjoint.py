@@ -15,7 +15,7 @@ from typing import Literal
 
 from primedht.ids import PeerId
 from primedht.kad.key import Key, distance, key_of
-from primedht.kad.query import Ask, Query, QueryLimits, QueryResult, SlowAfter, Stopped
+from primedht.kad.query import Ask, PatienceOf, Query, QueryLimits, QueryResult, Stopped
 
 
 class DisjointQueries:
@@ -31,7 +31,8 @@ class DisjointQueries:
         limits: QueryLimits,
         *,
         paths: int,
-        slow_after_s: SlowAfter,
+        slow_after_s: PatienceOf,
+        late_after_s: PatienceOf = lambda peer: inf,
         exclude: Collection[PeerId] = frozenset(),
         key_of: Callable[[bytes], Key] = key_of,
     ) -> None:
@@ -42,7 +43,15 @@ class DisjointQueries:
         used = max(1, min(paths, len(dealt)))
         share = replace(limits, concurrency=max(1, limits.concurrency // used))
         self._paths = [
-            Query(target, dealt[i::used], share, slow_after_s=slow_after_s, exclude=exclude, key_of=key_of)
+            Query(
+                target,
+                dealt[i::used],
+                share,
+                slow_after_s=slow_after_s,
+                late_after_s=late_after_s,
+                exclude=exclude,
+                key_of=key_of,
+            )
             for i in range(used)
         ]
         self._asked_by: dict[PeerId, Query] = {}

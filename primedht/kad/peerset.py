@@ -4,7 +4,8 @@
                      -> SLOW -> ANSWERED | UNREACHABLE
 
 HEARD, WAITING and ANSWERED peers are *live*: the query's result and end depend on them alone. A SLOW
-peer has been asked and may still answer; nobody waits for it.
+peer has been asked and may still answer; nobody waits for it. A WAITING one can be *late*: it is still waited
+for in the end, but others are asked in its place.
 
 Source: go-libp2p-kad-dht, qpeerset/qpeerset.go; SLOW: rust-libp2p kad, ClosestPeersIter.
 """
@@ -36,14 +37,18 @@ class QueriedPeer:
     """A peer of one query. Only `Peerset` writes it.
 
     distance: to the target. hop: 1 for a seed, n + 1 for a peer first heard of from one of hop n.
-    slow_at: while WAITING, when it becomes SLOW (monotonic seconds).
+    asked_at: when it was asked. late_at, slow_at: while WAITING, when it becomes late, and SLOW (monotonic
+    seconds).
     """
 
     peer: PeerId
     distance: int
     hop: int
     state: PeerState = PeerState.HEARD
+    asked_at: float = -inf
+    late_at: float = inf
     slow_at: float = inf
+    late: bool = False
 
 
 class Peerset:
@@ -79,19 +84,19 @@ class Peerset:
         self._counts[PeerState.HEARD] += 1
         return True
 
-    def move(self, entry: QueriedPeer, state: PeerState, *, slow_at: float = inf) -> None:
+    def move(self, entry: QueriedPeer, state: PeerState) -> None:
         """Put `entry` into `state`."""
         self._counts[entry.state] -= 1
         self._counts[state] += 1
-        entry.state, entry.slow_at = state, slow_at
+        entry.state, entry.late = state, False
 
-    def closest_live(self, limit: int) -> list[QueriedPeer]:
+    def closest_live(self, limit: int, *, with_late: bool = True) -> list[QueriedPeer]:
         """Return the `limit` closest live peers, closest first."""
         found: list[QueriedPeer] = []
         for entry in self._by_distance:
             if len(found) == limit:
                 break
-            if entry.state in LIVE:
+            if entry.state in LIVE and (with_late or not entry.late):
                 found.append(entry)
         return found
 

@@ -14,8 +14,10 @@ peers not asked yet. Once the `resiliency` (beta) closest live peers have answer
 `concurrency` outcomes in a row, late peers among them, brought nothing closer. It ends when the k
 closest live peers have answered, or have no live peer left to wait for.
 
-A peer that takes longer than its `slow_after_s` loses its slot and nobody waits for it, but its late
-answer counts. Only if nobody at all has answered are slow peers waited for.
+A peer that takes longer than its `late_after_s` loses its slot: others are asked in its place, as if it
+were not there, and only the end still waits for it. One that takes longer than its `slow_after_s` is not
+waited for at all, but its answer counts whenever it comes. Only if nobody at all has answered are slow
+peers waited for.
 
 Source: libp2p kad-dht spec, "Peer routing"; go-libp2p-kad-dht query.go (runLookupWithFollowup,
 isLookupTermination); slow and stalled: rust-libp2p kad, query/peers/closest.rs.
@@ -35,8 +37,12 @@ from primedht.kad.key import Key, distance, key_of
 from primedht.kad.peerset import Peerset, PeerState, QueriedPeer
 
 Stopped = Literal["converged", "exhausted", "enough", "timeout", "no_peers"]
-SlowAfter = Callable[[PeerId], float]
-"""Seconds after which the owner no longer wants to wait for a peer, from what it knows of its RTT."""
+PatienceOf = Callable[[PeerId], float]
+"""Seconds after which a peer that has been asked is late, or slow, from what is known of it by now."""
+
+
+def _for_ever(peer: PeerId) -> float:
+    return inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +93,8 @@ class Query:
     Args:
         target: where it leads.
         seeds: the first peers to ask: the k closest of our routing table.
-        slow_after_s: per peer, read when it is asked.
+        slow_after_s, late_after_s: per peer, read when it is asked, and again when that time has come: more
+            may be known by then. late_after_s: None means that nobody is late before being slow.
         exclude: never asked and never in the result: we ourselves, and whoever we ask on behalf of.
         key_of: maps a peer to its keyspace point, injectively; tests use tiny spaces.
     """
@@ -98,18 +105,21 @@ class Query:
         seeds: Iterable[PeerId],
         limits: QueryLimits,
         *,
-        slow_after_s: SlowAfter,
+        slow_after_s: PatienceOf,
+        late_after_s: PatienceOf = _for_ever,
         exclude: Collection[PeerId] = frozenset(),
         key_of: Callable[[bytes], Key] = key_of,
     ) -> None:
         self.target = target
         self._limits = limits
         self._slow_after_s = slow_after_s
+        self._late_after_s = late_after_s
         self._exclude = exclude
         self._key_of = key_of
         self._resiliency = min(limits.resiliency, limits.result_size)
         self._peers = Peerset(limits.peers_max)
-        self._waiting: dict[PeerId, QueriedPeer] = {}
+        self._waiting: dict[PeerId, QueriedPeer] = {}  # late ones included
+        self._late_count = 0
         self._fruitless = 0  # outcomes in a row that brought us no closer
         self._stopped: Stopped | None = None
         self._hear(seeds, hop=1)
@@ -123,8 +133,8 @@ class Query:
 
     @property
     def converged(self) -> bool:
-        """Whether the `resiliency` closest live peers, or all if they are fewer, have answered."""
-        closest = self._peers.closest_live(self._resiliency)
+        """Whether the `resiliency` closest live peers that are not late have answered, or all if fewer."""
+        closest = self._peers.closest_live(self._resiliency, with_late=False)
         return bool(closest) and _all_answered(closest)
 
     def poll(self, now: float) -> list[Ask]:
@@ -132,15 +142,17 @@ class Query:
         self._settle(now)
         if self._stopped is not None:
             return []
-        window = self._peers.closest_live(self._limits.result_size)
-        free = self._width(window) - len(self._waiting)
+        window = self._peers.closest_live(self._limits.result_size, with_late=False)
+        free = self._width(window) - (len(self._waiting) - self._late_count)
         asks: list[Ask] = []
         for entry in window:
             if free <= len(asks):
                 break
             if entry.state is PeerState.HEARD:
-                slow_at = now + self._slow_after_s(entry.peer)
-                self._peers.move(entry, PeerState.WAITING, slow_at=slow_at)
+                self._peers.move(entry, PeerState.WAITING)
+                entry.asked_at = now
+                entry.late_at = now + self._late_after_s(entry.peer)
+                entry.slow_at = now + self._slow_after_s(entry.peer)
                 self._waiting[entry.peer] = entry
                 asks.append(Ask(entry.peer, entry.hop))
         return asks
@@ -149,7 +161,13 @@ class Query:
         """Return when to `poll` again if no outcome comes first; `-inf` once finished (monotonic seconds)."""
         if self._stopped is not None:
             return -inf
-        return min((entry.slow_at for entry in self._waiting.values()), default=inf)
+        return min(
+            (
+                entry.slow_at if entry.late else min(entry.late_at, entry.slow_at)
+                for entry in self._waiting.values()
+            ),
+            default=inf,
+        )
 
     def on_answered(self, peer: PeerId, closer: Iterable[PeerId], now: float) -> None:
         """Take in the answer of `peer`, on time or late, and the peers that it named."""
@@ -208,6 +226,7 @@ class Query:
             return None
         if entry.state not in (PeerState.WAITING, PeerState.SLOW):
             return None
+        self._late_count -= entry.late
         self._peers.move(entry, state)
         self._waiting.pop(peer, None)
         return entry
@@ -220,16 +239,29 @@ class Query:
 
     def _settle(self, now: float) -> None:
         """Let peers that are late lose their slots, then see whether the query is over."""
-        for entry in [entry for entry in self._waiting.values() if entry.slow_at <= now]:
-            self._peers.move(entry, PeerState.SLOW)
-            del self._waiting[entry.peer]
-            self._fruitless += 1  # else a few names of nobody make a lookup wait for them a few at a time
+        for entry in [entry for entry in self._waiting.values() if min(entry.late_at, entry.slow_at) <= now]:
+            self._give_up_in_part(entry, now)
         if self._stopped is not None:
             return
         wanted = self._limits.result_size if self._limits.follow_up else self._resiliency
         closest = self._peers.closest_live(wanted)
         if _all_answered(closest) and (closest or not self._peers.count(PeerState.SLOW)):
             self._stopped = "converged" if len(closest) == wanted else "exhausted"
+
+    def _give_up_in_part(self, entry: QueriedPeer, now: float) -> None:
+        if not entry.late and entry.late_at <= now:
+            entry.late_at = entry.asked_at + self._late_after_s(entry.peer)
+            if entry.late_at <= now:
+                entry.late = True
+                self._late_count += 1
+                self._fruitless += 1  # else a few names of nobody make a lookup wait for them a few at a time
+        if entry.slow_at <= now:
+            entry.slow_at = entry.asked_at + self._slow_after_s(entry.peer)
+            if entry.slow_at <= now:
+                self._fruitless += not entry.late
+                self._late_count -= entry.late
+                self._peers.move(entry, PeerState.SLOW)
+                del self._waiting[entry.peer]
 
 
 def _all_answered(entries: Iterable[QueriedPeer]) -> bool:

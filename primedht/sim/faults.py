@@ -57,6 +57,23 @@ class UniformLatency:
 
 
 @dataclass(frozen=True, slots=True)
+class PairLatency:
+    """Every pair of hosts has a delay of its own between two bounds, and up to `jitter` of it more."""
+
+    low_s: float
+    high_s: float
+    jitter: float = 0.1
+
+    def one_way_s(self, source: int, target: int, rng: Random) -> float:
+        low, high = sorted((source, target))
+        place = (low * 0x9E3779B1 + high * 0x85EBCA6B >> 7 & 0xFFFF) / 0x10000
+        return (self.low_s + place * (self.high_s - self.low_s)) * (1 + self.jitter * rng.random())
+
+    def mean_one_way_s(self) -> float:
+        return (self.low_s + self.high_s) / 2 * (1 + self.jitter / 2)
+
+
+@dataclass(frozen=True, slots=True)
 class Links:
     """The healthy network.
 

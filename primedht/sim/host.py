@@ -37,6 +37,7 @@ class _Dial:
 
     ended: trio.Event = field(default_factory=trio.Event)
     failure: RemoteError | None = None
+    reached: bool = False
 
 
 class SimHost:
@@ -117,6 +118,10 @@ class SimHost:
     def serves_kad(self, peer: PeerId) -> bool | None:
         protocols = self._protocols.get(peer)
         return None if protocols is None else self.protocol in protocols
+
+    def is_reached(self, peer: PeerId) -> bool:
+        dial = self._dials.get(peer)
+        return peer in self._connections or (dial is not None and dial.reached)
 
     def subscribe(self, listener: PeerListener) -> None:
         self._listeners.append(listener)
@@ -299,7 +304,7 @@ class SimHost:
     async def _dial(self, peer: PeerId, addrs: Sequence[bytes], deadline: float) -> Connection:
         dial = self._dials[peer] = _Dial()
         try:
-            target = await self._reach(peer, addrs, deadline)
+            target = await self._reach(peer, addrs, deadline, dial)
             existing = self._connections.get(peer)
             return existing or self._network.connect(self, target)
         except RemoteError as error:
@@ -309,7 +314,7 @@ class SimHost:
             del self._dials[peer]
             dial.ended.set()
 
-    async def _reach(self, peer: PeerId, addrs: Sequence[bytes], deadline: float) -> SimHost:
+    async def _reach(self, peer: PeerId, addrs: Sequence[bytes], deadline: float, dial: _Dial) -> SimHost:
         """Spend what a dial of all addresses at once takes; return the live host that it reached."""
         network = self._network
         candidates = dict.fromkeys((*addrs, *self.address_book.addrs(peer)))
@@ -324,8 +329,11 @@ class SimHost:
         if target is None and silent:
             await self._silence(peer, deadline)
         round_trip_s = network.round_trip_s(self, target or self)
-        took_s = round_trip_s * (network.links.handshake_round_trips if target else 1)
-        if not await self._sleep(took_s, deadline):
+        if not await self._sleep(round_trip_s, deadline):
+            raise PeerTimeout(f"{peer} did not accept a connection")
+        dial.reached = target is not None
+        rest_s = round_trip_s * (network.links.handshake_round_trips - 1)
+        if target is not None and not await self._sleep(rest_s, deadline):
             raise PeerTimeout(f"{peer} did not accept a connection")
         if target is None or not (target.alive and self.alive):
             raise PeerUnreachable(f"no address of {peer} answers")

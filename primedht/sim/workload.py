@@ -42,9 +42,9 @@ class Workload:
         """Return a value that no other write has."""
         return self.rng.randbytes(_VALUE_BYTES)
 
-    async def look_up(self, node: SimNode, target: bytes, census: Census) -> float:
+    async def look_up(self, node: SimNode, target: bytes, census: Census, *, kind: str = "lookup") -> float:
         """Look `target` up at `node`; return which share of the closest peers that there are it found."""
-        with self.measures.operation("lookup") as operation:
+        with self.measures.operation(kind) as operation:
             result = await node.dht.closest_peers(target, timeout_s=self._timeout_s)
             operation.ok = bool(result.closest)
             operation.hops = result.trace.hops

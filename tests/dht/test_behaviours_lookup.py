@@ -258,7 +258,7 @@ async def test_the_trace_tells_whom_was_asked_and_why_it_stopped(autojump_clock)
         assert [ask.started_s for ask in trace.asked] == sorted(ask.started_s for ask in trace.asked)
         assert 1 <= trace.hops <= 6
         sent = asker.host.traffic.sent[MessageType.FIND_NODE]
-        assert sent >= len(trace.asked)
+        assert sent >= sum(ask.outcome != "abandoned" for ask in trace.asked), "some may not be dialled yet"
 
 
 async def test_far_peers_that_must_be_dialled_first_are_waited_for(autojump_clock):

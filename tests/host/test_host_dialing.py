@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -69,6 +70,22 @@ async def test_a_silent_address_delays_the_next_by_the_stagger_only():
         assert limits.DIAL_STAGGER_S * 0.9 < trio.current_time() - started < limits.HANDSHAKE_TIMEOUT_S
         assert len(accepted) == 1
         assert a.swarm.connection_count == 1
+
+
+async def test_a_peer_that_took_the_connection_is_reached_before_it_says_a_word():
+    """A lookup is more patient with it than with one from which nothing came back at all."""
+    async with running_host() as a, running_host() as b, silent_port() as (port, _):
+        reached = a.connections.is_reached
+        assert not reached(b.peer_id)
+        async with trio.open_nursery() as nursery:
+            silent = parse(f"/ip4/127.0.0.1/tcp/{port}")
+            nursery.start_soon(partial(a.connections.connect, b.peer_id, [silent], timeout_s=15))
+            await eventually(lambda: reached(b.peer_id))
+            assert a.connections.connected() == ()
+            await a.connections.connect(b.peer_id, [own_addr(b)], timeout_s=15)
+            assert reached(b.peer_id)
+        await a.connections.disconnect(b.peer_id)
+        await eventually(lambda: not reached(b.peer_id))
 
 
 async def test_the_address_that_worked_is_tried_first():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from itertools import count
 from math import inf
@@ -241,6 +241,86 @@ def test_each_peer_has_its_own_patience() -> None:
     assert query.next_deadline() == 10.5
     asked(query, 10.5)
     assert query.next_deadline() == 13.0
+
+
+def a_hedging_query(late_after_s: Mapping[PeerId, float], limits: QueryLimits = TINY) -> Query:
+    """Nobody is late but those named; all are slow after 10 s."""
+    seeds = [peer(n) for n in range(1, 9)]
+    return Query(
+        TARGET, seeds, limits,
+        slow_after_s=lambda _: 10.0,
+        late_after_s=lambda one: late_after_s.get(one, inf),
+        key_of=tiny_key_of,
+    )  # fmt: skip
+
+
+def test_another_is_asked_in_the_place_of_a_late_peer_whose_answer_counts() -> None:
+    query = a_hedging_query({peer(1): 0.5})
+    assert asked(query) == [peer(1), peer(2)]
+    assert query.next_deadline() == 0.5
+    assert asked(query, 0.5) == [peer(3)]
+    query.on_answered(peer(2), [], 0.6)
+    query.on_answered(peer(3), [], 0.6)
+    assert query.converged, "reads do not wait for it"
+    assert asked(query, 0.6) == [peer(4), peer(5)], "the closest four, the late one aside"
+    for n in (4, 5):
+        query.on_answered(peer(n), [], 0.7)
+    assert not query.finished, "the end waits for it"
+    assert asked(query, 0.7) == []
+    assert query.next_deadline() == 10.0
+    query.on_answered(peer(1), [], 2.0)
+    assert query.finished
+    assert query.result().closest_peers == tuple(peer(n) for n in (1, 2, 3, 4))
+
+
+def test_a_late_peer_that_fails_or_becomes_slow_is_replaced_already() -> None:
+    for end in ("fails", "is slow"):
+        query = a_hedging_query({peer(2): 0.5})
+        asked(query)
+        query.on_answered(peer(1), [], 0.1)
+        asked(query, 0.5)
+        for n in (3, 4, 5):
+            asked(query, 0.5)
+            query.on_answered(peer(n), [], 0.6)
+        assert not query.finished
+        if end == "fails":
+            query.on_failed(peer(2), 0.7)
+        else:
+            query.poll(10.0)
+        assert query.finished
+        assert query.result().closest_peers == tuple(peer(n) for n in (1, 3, 4, 5))
+
+
+def test_patience_is_read_again_when_its_time_has_come() -> None:
+    """By then a peer that is being dialled may have taken the connection."""
+    late_after_s = {peer(1): 0.5, peer(2): 0.5}
+    query = a_hedging_query(late_after_s)
+    asked(query)
+    late_after_s[peer(1)] = 1.5
+    assert asked(query, 0.5) == [peer(3)], "for one of the two"
+    assert query.next_deadline() == 1.5
+    assert asked(query, 1.5) == [peer(4), peer(5), peer(6)], "nothing comes closer: all at once"
+
+
+@given(peers=tiny_peers(), target=tiny_keys(), data=st.data())
+def test_late_peers_change_nothing_in_what_is_found(
+    peers: list[PeerId], target: Key, data: st.DataObject
+) -> None:
+    """Whoever is late, and in whatever order they answer: exactly the k closest."""
+    network = Network(peers, bucket_size=TINY.result_size)
+    query = Query(
+        target, [data.draw(st.sampled_from(peers))], TINY,
+        slow_after_s=lambda _: 1e9, late_after_s=lambda _: data.draw(st.sampled_from((0.0, 1.0, inf))),
+        key_of=tiny_key_of,
+    )  # fmt: skip
+    in_flight: list[PeerId] = []
+    for now in count():
+        in_flight += asked(query, now)
+        if query.finished:
+            break
+        one = in_flight.pop(data.draw(st.integers(0, len(in_flight) - 1)))
+        query.on_answered(one, network.closer_peers(one, target), now)
+    assert query.result().closest_peers == tuple(closest_by_force(peers, target, TINY.result_size))
 
 
 def test_at_most_2k_peers_of_one_reply_are_heard() -> None:

@@ -32,3 +32,13 @@ def test_the_farthest_of_a_world_is_not_late():
             late += took_s > rtt.patience_s
         rtt.note(took_s)
     assert late < 0.002 * total
+
+
+def test_what_is_usual_is_known_of_the_latest_answers():
+    rtt = Rtt()
+    for number in range(1, 101):
+        rtt.note(number / 100)
+    assert rtt.usual_s == pytest.approx(0.97)
+    for _ in range(100):
+        rtt.note(0.1)
+    assert rtt.usual_s == pytest.approx(0.1)

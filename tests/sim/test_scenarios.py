@@ -25,6 +25,7 @@ def _quiet():
 QUICK = {
     "static": {"lookups": 1, "values": 0.5},
     "churn": {"median": 300.0, "down": 60.0},
+    "dead": {"ratio_max": 3},
     "small": {"values": 5},
     "partition": {"converge_max": 15},
     "adversaries": {"share": 0.25},

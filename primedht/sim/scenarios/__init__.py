@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from primedht.sim.run import Scenario
-from primedht.sim.scenarios import adversaries, churn, eclipse, partition, provide, small, static
+from primedht.sim.scenarios import adversaries, churn, dead, eclipse, partition, provide, small, static
 
-_MODULES = (static, small, churn, partition, adversaries, eclipse, provide)
+_MODULES = (static, dead, small, churn, partition, adversaries, eclipse, provide)
 
 SCENARIOS: dict[str, Scenario] = {module.SCENARIO.name: module.SCENARIO for module in _MODULES}
