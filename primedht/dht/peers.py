@@ -178,7 +178,8 @@ class Peers:
         if not self._connections.serves_kad(peer):
             return
         now = trio.current_time()
-        ips = [str(ip) for addr in self._book.addrs(peer) if (ip := addrs.ip_of(addr)) is not None]
+        known = peer in self.table  # and its addresses are counted
+        ips = () if known else [str(ip) for addr in self._book.addrs(peer) if (ip := addrs.ip_of(addr))]
         outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=None if dialled else took_s)
         if isinstance(outcome, Added):
             self._on_joined(peer)
@@ -220,18 +221,19 @@ class Peers:
     def hear(self, infos: Iterable[PeerInfo], *, how: How = "lookup") -> None:
         """Remember peers that others told us of, and verify those that belong into the table."""
         for info in infos:
-            if info.id == self.peer_id:
-                continue
+            peer = info.id
             self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
-            if info.id in self._departed:
-                if self._departed.may_be_back(info.id, trio.current_time()) and self.is_near(info.id):
-                    self._try_out_of_turn(info.id)
+            if peer == self.peer_id or not self.is_near(peer):  # most that a lookup hears of are far
                 continue
-            if info.id in self.table or self._is_passed_over(info.id):
+            if peer in self._departed:
+                if self._departed.may_be_back(peer, trio.current_time()):
+                    self._try_out_of_turn(peer)
                 continue
-            if self._connections.serves_kad(info.id) is not False and self.is_near(info.id):
-                self.note_found(info.id, how)
-                self.consider(info.id)
+            if peer in self.table or self._is_passed_over(peer):
+                continue
+            if self._connections.serves_kad(peer) is not False:
+                self.note_found(peer, how)
+                self.consider(peer)
 
     def remember_addrs(self, info: PeerInfo, *, ttl_s: float) -> None:
         """Remember the addresses of a peer without considering it for the table."""

@@ -102,6 +102,7 @@ class RoutingTable:
         self._key_of = key_of
         self._bits = bits
         self._buckets = [Bucket(bucket_size)]
+        self._nearest: dict[int, tuple[PeerId, ...]] = {}  # by how many, until the members change
         self._len = 0
 
     def __len__(self) -> int:
@@ -125,7 +126,9 @@ class RoutingTable:
     def member(self, peer: PeerId) -> Member | None:
         """Return what is known of `peer`, or None if it is not a member."""
         key = self._key_of(peer)
-        return self._buckets[self._index(key)].members.get(key)
+        cpl = self._bits - (key ^ self.self_key).bit_length()
+        buckets = self._buckets
+        return buckets[cpl if cpl < len(buckets) else -1].members.get(key)
 
     def bucket_sizes(self) -> list[int]:
         """Return the number of members of each bucket; the index is the cpl, the last one open-ended."""
@@ -193,6 +196,7 @@ class RoutingTable:
         if member is None:
             return None
         self._len -= 1
+        self._nearest.clear()
         if self._diversity is not None:
             self._diversity.remove(peer)
         while bucket.replacements:
@@ -228,9 +232,12 @@ class RoutingTable:
         index = self._index(self._key_of(peer))
         return not self._buckets[index].full or index == len(self._buckets) - 1
 
-    def nearest(self, n: int) -> list[PeerId]:
-        """Return the `n` members closest to ourselves, closest first."""
-        return self.find_closest(self.self_key, n)
+    def nearest(self, n: int) -> tuple[PeerId, ...]:
+        """Return the `n` members closest to ourselves, closest first. Costs little while they stay."""
+        found = self._nearest.get(n)
+        if found is None:
+            found = self._nearest[n] = tuple(self.find_closest(self.self_key, n))
+        return found
 
     def stale(self, now: float, *, grace_s: float) -> list[PeerId]:
         """Return members that have answered nothing for `grace_s`: ping them, `remove` the silent ones.
@@ -263,6 +270,7 @@ class RoutingTable:
         bucket.replacements.pop(member.key, None)
         bucket.members[member.key] = member
         self._len += 1
+        self._nearest.clear()
         if self._diversity is not None:
             self._diversity.add(member.peer, member.cpl, member.ips)
 

@@ -51,6 +51,14 @@ def _info(peer: PeerId, addrs: tuple[bytes, ...]) -> PeerInfo:
     return PeerInfo(peer, addrs)
 
 
+def _merge(live: tuple[bytes, ...], known: _Known, now: float) -> tuple[bytes, ...]:
+    """Return a connected peer's addresses, then those of the known ones that hold."""
+    if len(known) == 1:
+        addr, expires = known[0]
+        return live if expires <= now or addr in live else (*live, addr)
+    return live + tuple(addr for addr, expires in known if expires > now and addr not in live)
+
+
 class SimAddressBook:
     """`AddressBook` of one host. A connected peer's own addresses come first and do not expire."""
 
@@ -69,18 +77,28 @@ class SimAddressBook:
         known = self._known.get(peer)
         if known is None:
             return live
-        now = trio.current_time()
-        return live + tuple(addr for addr, expires in known if expires > now and addr not in live)
+        return _merge(live, known, trio.current_time())
 
     def infos(self, peers: Iterable[PeerId]) -> list[PeerInfo]:
-        return [_info(peer, found) for peer in peers if (found := self.addrs(peer))]
+        now, connected, known_of = trio.current_time(), self._connected, self._known
+        found = []
+        for peer in peers:
+            addrs, known = connected.get(peer, ()), known_of.get(peer)
+            if known is not None:
+                addrs = _merge(addrs, known, now)
+            if addrs:
+                found.append(_info(peer, addrs))
+        return found
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
-        known = self._known.get(peer)
-        if known is not None and len(known) == len(addrs) == 1 and known[0] == (addrs[0], math.inf):
-            return  # thousands a second, where tables are pre-filled
+        known = self._known.get(peer, ())
+        if len(known) == len(addrs) == 1 and known[0][0] == addrs[0]:  # thousands a second
+            if known[0][1] != math.inf:
+                expires = trio.current_time() + ttl_s
+                self._known[peer] = ((addrs[0], max(expires, known[0][1])),)
+            return
         expires = trio.current_time() + ttl_s
-        merged = dict(self._known.get(peer, ()))
+        merged = dict(known)
         for addr in addrs:
             if len(addr) > limits.ADDR_BYTES_MAX or (self._accepts and not self._accepts(addr)):
                 self.refused_count += 1

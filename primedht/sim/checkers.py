@@ -36,14 +36,13 @@ def closest_by_force(census: Census, asker: SimNode, target: bytes) -> list[Peer
 
 def check_tables(world: SimWorld) -> None:
     """No table may hold its own node, or a node that runs as a client."""
-    serving = {node.peer: node for node in world.serving()}
+    clients = {node.peer: node for node in world.running() if not node.serving}
     for node in world.running():
         for peer in node.dht.routing_table.peers():
-            known = [other for other in world.nodes if other.peer == peer]
             if peer == node.peer:
                 raise CheckFailed(f"{node} has itself in its table")
-            if known and known[0].running and peer not in serving:
-                raise CheckFailed(f"{node} has {known[0]}, a client, in its table")
+            if peer in clients:
+                raise CheckFailed(f"{node} has {clients[peer]}, a client, in its table")
 
 
 def check_tasks(world: SimWorld, *, per_node_max: int) -> None:

@@ -11,8 +11,7 @@ import trio
 from primedht.dht.config import DhtConfig
 from primedht.dht.dht import Dht, open_dht
 from primedht.dht.ports import Rng
-from primedht.ids import PeerId
-from primedht.kad.key import Key, key_of
+from primedht.kad.key import key_of
 from primedht.kad.messages import PeerInfo
 from primedht.sim.addresses import host_addr
 from primedht.sim.clock import SimClock
@@ -37,6 +36,8 @@ class SimNode:
     ) -> None:
         self.index = index
         self.keys = keys
+        self.peer = keys.peer
+        self.key = key_of(keys.peer)  # our point of the keyspace
         self.config = config
         self.bootstrap = tuple(bootstrap)
         self.clock = SimClock()
@@ -56,15 +57,6 @@ class SimNode:
 
     def __repr__(self) -> str:
         return f"SimNode({self.index})"
-
-    @property
-    def peer(self) -> PeerId:
-        return self.keys.peer
-
-    @property
-    def key(self) -> Key:
-        """Our point of the keyspace."""
-        return key_of(self.peer)
 
     @property
     def addr(self) -> str:

@@ -35,8 +35,7 @@ class Workload:
 
     def node(self) -> SimNode:
         """Return a running node at random."""
-        running = self.world.running()
-        return running[self.rng.randrange(len(running))]
+        return self.world.some_node(self.rng)
 
     def value(self) -> bytes:
         """Return a value that no other write has."""

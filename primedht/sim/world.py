@@ -42,6 +42,7 @@ from primedht.tasks import open_background_nursery
 from primedht.wire import addrs as multiaddrs
 
 _SETTLE_STEP_S = 0.25
+_DRAWS = 16  # before all nodes are looked at
 _STRANGERS_FROM = 1_000_000
 """Scripted peers have ids and addresses from this number on, so that they never shift a node's."""
 
@@ -186,6 +187,14 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
     def running(self) -> list[SimNode]:
         """Return the nodes that are up."""
         return [node for node in self.nodes if node.running]
+
+    def some_node(self, rng: random.Random) -> SimNode:
+        """Return a running node at random. Raises `IndexError` if there is none."""
+        for _ in range(_DRAWS):
+            drawn = rng.choice(self.nodes)
+            if drawn.running:
+                return drawn
+        return rng.choice(self.running())
 
     def serving(self) -> list[SimNode]:
         """Return the nodes that are up and in server mode."""

@@ -36,7 +36,22 @@ def far(number: int) -> PeerId:
 def test_find_closest_is_what_brute_force_finds(peers: list[PeerId], target: Key, n: int, k: int) -> None:
     table = tiny_table(peers[0], peers, bucket_size=k)
     assert table.find_closest(target, n) == closest_by_force(table.peers(), target, n)
-    assert table.nearest(n) == closest_by_force(table.peers(), tiny_key_of(peers[0]), n)
+    assert list(table.nearest(n)) == closest_by_force(table.peers(), tiny_key_of(peers[0]), n)
+
+
+@given(
+    peers=tiny_peers(max_size=64), changes=st.lists(st.tuples(st.booleans(), st.integers(0, 63)), max_size=40)
+)
+def test_the_nearest_follow_every_change(peers: list[PeerId], changes: list[tuple[bool, int]]) -> None:
+    table = tiny_table(peers[0], [], bucket_size=4)
+    for comes, number in changes:
+        other = peers[number % len(peers)]
+        if comes:
+            table.update(other, 0.0)
+        else:
+            table.remove(other)
+        for n in (1, 5):
+            assert list(table.nearest(n)) == closest_by_force(table.peers(), tiny_key_of(peers[0]), n)
 
 
 @given(st.integers(0, 2**32))
