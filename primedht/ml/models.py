@@ -36,11 +36,13 @@ from primedht.blocks.walk import open_regular, walk
 from primedht.cids import DAG_CBOR, Cid
 from primedht.clock import WallClock
 from primedht.errors import (
+    DiskFull,
     InvalidArgument,
     InvalidDag,
     InvalidManifest,
     NotPermitted,
     PrimeDhtError,
+    StoreFull,
     ValueNotFound,
     ValueTooLarge,
 )
@@ -449,7 +451,8 @@ class Models:
     async def _keeping(self, found: FoundModel) -> AsyncIterator[str]:
         """Yield the name of the pin under which a model is kept, what there is of it from now on.
 
-        It is kept no longer if the block finds it to be more, or something else, than its manifest says.
+        It is kept no longer if there is no room for it, or if the block finds it to be more, or something
+        else, than its manifest says.
         """
         pin = f"{_PIN}{found.name}"
         await self._blocks.pins.add(found.cid, name=pin, partial=True)
@@ -458,7 +461,7 @@ class Models:
         except ValueTooLarge as error:
             await self._blocks.unpin(found.cid, name=pin)
             raise InvalidManifest(f"{found.name} has more than its manifest says: {error}") from None
-        except InvalidDag:
+        except (InvalidDag, StoreFull, DiskFull):
             await self._blocks.unpin(found.cid, name=pin)
             raise
 
