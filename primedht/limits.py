@@ -392,11 +392,12 @@ SNAPSHOT_INTERVAL_S = 300.0  # ours: a crash loses at most this much of the tabl
 # --- repair -------------------------------------------------------------------------------------------
 REPLICATE_INTERVAL_S = 3600.0  # rust-libp2p, kad behaviour.rs: record replication interval
 REPAIR_JOIN_S = 5.0  # ours: until a node that starts has met those that share its records
-REPAIR_BATCH_S = 0.25  # ours: changes of the table that come together are looked at together
+REPAIR_BATCH_S = 0.25  # ours: how long records that come in wait for their put to reach its other holders
+REPAIR_CHANGES_S = 0.05  # ours: changes of the table that come together are looked at together
 REPAIR_TURN_S = 1.0  # ours: how long the holder of the next rank waits for the one before it
 REPAIR_RETRY_S = 30.0  # ours: a peer that did not take a copy is tried again
 REPAIR_SCAN_PAUSES = 9.0  # ours: a scan of all records may take a tenth of the time
-REPAIRS_AT_ONCE = 8  # ours: most wait for an answer; the budget bounds what they spend
+REPAIRS_AT_ONCE = 32  # ours: most wait for an answer; the budget bounds what they spend
 REPAIR_BURST_S = 4.0  # ours: unspent budget that may be used at once
 REPAIR_QUESTION_BYTES = 1024  # ours: what a GET_VALUE costs without its value
 REPAIR_SCAN_SLICE = 100  # ours: records looked at between two checkpoints

@@ -60,13 +60,16 @@ class Repair:
         self._joined_at = trio.current_time() + limits.REPAIR_JOIN_S
         self._due: Schedule[bytes] = Schedule()  # monotonic seconds
         self._fresh: dict[bytes, None] = {}
-        self._table_changed = True
+        self._newcomers: dict[PeerId, float] = {}  # that joined the table within a turn, and when
+        self._table_changed = trio.Event()
+        self._table_changed.set()
         self._wake = trio.Event()
         self._idle = trio.lowlevel.ParkingLot()
+        self._under_way = 0  # records that are being seen to
         self._budget_free_at = 0.0
         self.sent = 0
         """Copies sent since the start."""
-        peers.watch(joined=self._on_table_change, left=self._on_table_change)
+        peers.watch(joined=self._on_joined, left=self._on_table_change)
         values.on_stored = self.note_stored
         values.on_received = self.note_received
 
@@ -95,8 +98,7 @@ class Repair:
         """Only cancellation ends it."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._serve_changes)
-            for _ in range(limits.REPAIRS_AT_ONCE):
-                nursery.start_soon(self._serve_due)
+            nursery.start_soon(self._serve_due, nursery)
         raise AssertionError("unreachable: its tasks never return")
 
     async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
@@ -137,14 +139,16 @@ class Repair:
         scan_s, scanned_at = 0.0, -math.inf
         while True:
             await self._wake.wait()
-            # A scan of many records may take no more than a fraction of the time. A single newcomer is
-            # seen to at once; records that come in wait for a put to reach its other holders.
-            pause_s = max(limits.REPAIR_BATCH_S, limits.REPAIR_SCAN_PAUSES * scan_s)
-            since = scanned_at if self._table_changed else trio.current_time()
-            await trio.sleep_until(since + pause_s)
+            # Records that come in wait for a put to reach its other holders; a newcomer is seen to at once.
+            with trio.move_on_after(limits.REPAIR_BATCH_S):
+                await self._table_changed.wait()
+            # A scan of many records may take no more than a fraction of the time.
+            scan_pause_s = max(limits.REPAIR_CHANGES_S, limits.REPAIR_SCAN_PAUSES * scan_s)
+            await trio.sleep_until(max(scanned_at + scan_pause_s, trio.current_time()))
             self._wake = trio.Event()
             fresh, self._fresh = self._fresh, {}
-            table_changed, self._table_changed = self._table_changed, False
+            table_changed = self._table_changed.is_set()
+            self._table_changed = trio.Event()
             began = trio.current_time()
             if table_changed:
                 entries = self._live_entries()
@@ -186,15 +190,25 @@ class Repair:
             self._due.set(entry.key, now + self._rng.uniform(0, self._interval_s()))
         return others if rank == 0 else others[:1] if rank == 1 else ()
 
-    async def _serve_due(self) -> NoReturn:
+    async def _serve_due(self, nursery: trio.Nursery) -> NoReturn:
         while True:
             now = trio.current_time()
-            for key in self._due.due(now, limit=1):
+            for key in self._due.due(now, limit=limits.REPAIRS_AT_ONCE - self._under_way):
                 self._due.set(key, now + self._interval_s())
-                await self._repair(key)
+                self._under_way += 1
+                nursery.start_soon(self._repair_due, key)
             next_due = self._due.next_due_unix_s()
-            with trio.move_on_at(math.inf if next_due is None else next_due):
+            if next_due is None or self._under_way == limits.REPAIRS_AT_ONCE:
+                next_due = math.inf
+            with trio.move_on_at(next_due):
                 await self._idle.park()
+
+    async def _repair_due(self, key: bytes) -> None:
+        try:
+            await self._repair(key)
+        finally:
+            self._under_way -= 1
+            self._idle.unpark_all()
 
     async def _repair(self, key: bytes) -> None:
         entry = self._values.store.entry(key)
@@ -203,17 +217,25 @@ class Repair:
         rank, others = self._role(entry)
         to_ask = [peer for peer in others if peer not in self._holders.get(key, ())]
         unconfirmed = self._unconfirmed.pop(key, None)
-        newcomers = () if unconfirmed is not None else tuple(to_ask)
+        since = trio.current_time() - limits.REPAIR_TURN_S
+        newcomers = {peer for peer in others if self._newcomers.get(peer, since) > since}
+        if unconfirmed is None:
+            newcomers.update(to_ask)
         if unconfirmed is not None or not to_ask:
             # The first turn, or the interval's: the closest holder asks everyone, the others only that one.
             to_ask = list(dict.fromkeys([*to_ask, *(others if rank == 0 else others[:1])]))
-        for peer in to_ask:
+
+        async def ensure(peer: PeerId) -> None:
             ensured = await self._ensure(entry, peer, lacks=peer in newcomers)
             failed = ensured == "failed"  # who refuses it is not asked again
             holders = [holder for holder in self._holders.get(key, ()) if holder != peer]
             self._holders[key] = tuple(holders if failed else [*holders, peer])
             if failed and unconfirmed is not None:
                 self._unconfirmed[key] = unconfirmed
+
+        async with trio.open_nursery() as nursery:
+            for peer in to_ask:
+                nursery.start_soon(ensure, peer)
         _, others = self._role(entry)
         holders = [peer for peer in self._holders.get(key, ()) if peer in others]
         self._holders[key] = tuple(holders)
@@ -280,8 +302,18 @@ class Repair:
     def _live_entries(self) -> list[IndexEntry]:
         return [entry for entry in self._values.store.entries() if self._applies(entry)]
 
+    def _on_joined(self, peer: PeerId) -> None:
+        now = trio.current_time()
+        self._newcomers = {
+            newcomer: joined_at
+            for newcomer, joined_at in self._newcomers.items()
+            if now - joined_at < limits.REPAIR_TURN_S
+        }
+        self._newcomers[peer] = now
+        self._on_table_change(peer)
+
     def _on_table_change(self, peer: PeerId) -> None:
-        self._table_changed = True
+        self._table_changed.set()
         self._wake.set()
 
     def _forget_gone(self) -> None:

@@ -7,6 +7,7 @@ import pytest
 import structlog
 import trio
 
+from primedht import limits
 from primedht.dht import values
 from primedht.dht.dht import Dht
 from primedht.dht.lookup import LookupResult, Lookups
@@ -109,3 +110,9 @@ def test_repair_that_ignores_its_budget(monkeypatch):
     monkeypatch.setattr(Repair, "_repair", send_on)
     found = failures("churn", duration_s=12.0, median=30, down=5, repair_bytes_per_s=200, values=1)
     assert "went over its budget" in found
+
+
+def test_newcomers_that_are_seen_to_late(monkeypatch):
+    monkeypatch.setattr(limits, "REPAIR_CHANGES_S", 5.0)
+    found = run_scenario(SCENARIOS["small"], nodes=5, seed=3, parameters={"reads": 20, "values": 3})
+    assert "round trips after the first admission" in "; ".join(found.failures)
