@@ -1,6 +1,7 @@
 """Private keys of the types that other daemons made their identities of: RSA, Secp256k1 and ECDSA.
 
-Such a key identifies a node and signs its handshakes. Records are signed by Ed25519 keys only.
+Such a key identifies a node, and signs its handshakes, pointers to large values of open keys, and receipts.
+Owned records are signed by Ed25519 keys only.
 
 Source: libp2p specs, peer-ids/peer-ids.md ("Key Types"); go-libp2p, core/crypto/{rsa,secp256k1,ecdsa}.go.
 """

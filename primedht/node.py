@@ -605,10 +605,7 @@ class Node:
         """Return the record's value that points at the blocks of a large value."""
         if self.dht.classify(key) is KeyClass.PRIME:
             return self._sign(key, Content.POINTER, pointer.encode(), ttl_s)
-        signer = self._signer(self.peer_id)
-        if signer is None:
-            raise NotPermitted("this node's key is not Ed25519 and signs no pointers; put a smaller value")
-        return sign_open_pointer(signer, self.dht.config.network_id, key, pointer)
+        return sign_open_pointer(self._identity, self.dht.config.network_id, key, pointer)
 
     def _envelope(
         self,
@@ -732,7 +729,7 @@ async def open_node(
             )
         )
         replication = None
-        if isinstance(identity, PrivateKey) and parameters.network_kind == "private":
+        if parameters.network_kind == "private":
 
             async def own_values() -> list[HeldValue]:
                 keys = [entry.key for entry in engine.storage.own_entries() if values.may_have(entry.key)]

@@ -14,7 +14,7 @@ from primedht.control import blocks, checkpoints, encode, events, models, transf
 from primedht.control.operation import Operation, timeout_s_of, within
 from primedht.control.session import ClientGone, Session
 from primedht.doctor.examine import examine
-from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, PrimeDhtError
+from primedht.errors import InvalidArgument, MalformedRequest, NotPermitted, PrimeDhtError, ValueTooLarge
 from primedht.ids import PeerId
 from primedht.kad.messages import PeerInfo
 from primedht.pb import p2pd_pb2 as pb
@@ -66,9 +66,13 @@ async def _get(op: Operation) -> None:
 
 
 async def _get_one(op: Operation, key: bytes, quorum: int) -> pb.FoundValue:
-    found = await op.node.get_record(
-        key, quorum=max(1, quorum), max_bytes=limits.CONTROL_GET_BYTES_MAX, timeout=op.timeout_s
-    )
+    try:
+        found = await op.node.get_record(
+            key, quorum=max(1, quorum), max_bytes=limits.CONTROL_GET_BYTES_MAX, timeout=op.timeout_s
+        )
+    except ValueTooLarge as error:
+        most = limits.CONTROL_GET_BYTES_MAX
+        raise ValueTooLarge(f"{error}; one answer takes {most}: get it in chunks, by itself") from None
     return encode.found_value(found, want_trace=op.want_trace)
 
 

@@ -1,7 +1,8 @@
 """Pointers: which blocks hold a value that is too large for a record.
 
 A `/prime` record carries one in an envelope of kind POINTER. The value of an open key is one if it
-begins with `MARK` and the rest is a pointer that its writer signed for that key of that network:
+begins with `MARK` and the rest is a pointer that its writer signed for that key of that network, with a
+key of any type:
 
     "primedht-pointer:"  version u8
     network id, key, pointer: each as its length u32 and its bytes            (integers big-endian)
@@ -22,8 +23,9 @@ from google.protobuf.message import DecodeError
 from primedht import limits
 from primedht.cids import DAG_PB, RAW, SHA2_256, Cid
 from primedht.errors import InvalidArgument, InvalidRecord, MalformedKey
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
-from primedht.keys import KeyType, PrivateKey, PublicKey
+from primedht.keys import PublicKey
 from primedht.pb import record_pb2
 from primedht.records.signatures import SignatureCache
 
@@ -71,7 +73,7 @@ def decode_pointer(raw: bytes) -> Pointer:
     return pointer
 
 
-def sign_open_pointer(private_key: PrivateKey, network_id: str, key: bytes, pointer: Pointer) -> bytes:
+def sign_open_pointer(private_key: AnyPrivateKey, network_id: str, key: bytes, pointer: Pointer) -> bytes:
     """Return the value to store under the open `key`."""
     raw = pointer.encode()
     signature = private_key.sign(_signed_bytes(network_id, key, raw))
@@ -87,8 +89,6 @@ def open_pointer(value: bytes, network_id: str, key: bytes, signatures: Signatur
         public_key = PublicKey.parse(wire.public_key)
         decode_pointer(wire.pointer)
     except (DecodeError, MalformedKey, InvalidRecord):
-        return None
-    if public_key.type is not KeyType.ED25519:
         return None
     if MARK + _serialize(wire.pointer, public_key, wire.signature) != value:
         return None

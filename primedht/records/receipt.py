@@ -13,8 +13,9 @@ import struct
 from dataclasses import dataclass
 
 from primedht.errors import MalformedKey, ProtocolViolation
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
-from primedht.keys import KeyType, PrivateKey, PublicKey
+from primedht.keys import PublicKey
 from primedht.pb import replicate_pb2
 
 _DOMAIN = b"primedht-receipt:"
@@ -45,7 +46,7 @@ class Receipt:
         return b"".join((_DOMAIN, head, *(_LENGTH.pack(len(part)) + part for part in parts)))
 
 
-def sign_receipt(holder: PrivateKey, receipt: Receipt) -> replicate_pb2.Receipt:
+def sign_receipt(holder: AnyPrivateKey, receipt: Receipt) -> replicate_pb2.Receipt:
     """Return `receipt` as it travels."""
     return replicate_pb2.Receipt(
         network_id=receipt.network_id,
@@ -66,7 +67,7 @@ def verified_receipt(wire: replicate_pb2.Receipt) -> Receipt:
         key = PublicKey.parse(wire.public_key)
     except MalformedKey as error:
         raise ProtocolViolation(f"a receipt's key: {error}") from None
-    if key.type is not KeyType.ED25519 or bytes(key.peer_id) != wire.holder:
+    if bytes(key.peer_id) != wire.holder:
         raise ProtocolViolation("a receipt's key is not its holder's")
     receipt = Receipt(
         network_id=wire.network_id,

@@ -19,8 +19,9 @@ from google.protobuf.message import DecodeError
 from primedht import limits
 from primedht.cids import SHA2_256, Cid
 from primedht.errors import InvalidArgument, InvalidRecord, MalformedKey
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
-from primedht.keys import PrivateKey, PublicKey
+from primedht.keys import PublicKey
 from primedht.pb import record_pb2
 
 _DOMAIN = b"primedht-statement:"
@@ -50,7 +51,7 @@ class Statement:
         ).SerializeToString(deterministic=True)
 
 
-def sign_statement(private_key: PrivateKey, network_id: str, statement: Statement) -> bytes:
+def sign_statement(private_key: AnyPrivateKey, network_id: str, statement: Statement) -> bytes:
     """Return `statement` as it travels."""
     raw = statement.encode()
     signature = private_key.sign(_signed_bytes(network_id, raw))

@@ -35,6 +35,13 @@ def write_safetensors(path: Path, size_bytes: int, *, tensors: int = 16) -> None
             left -= file.write(os.urandom(min(left, _PIECE_BYTES)))
 
 
+def write_psk(path: Path) -> Path:
+    """Write a new pre-shared key, and return its path."""
+    path.write_text(f"/key/swarm/psk/1.0.0/\n/base16/\n{os.urandom(32).hex()}\n")
+    path.chmod(0o600)
+    return path
+
+
 def client_of(daemon: Daemon) -> AsyncClient:
     return AsyncClient(f"/unix{daemon.data_dir}/control.sock")
 
@@ -44,9 +51,7 @@ async def push_kill_and_pull(folder: Path, size_bytes: int) -> dict[str, float]:
 
     Asserts that the receipts are of R others and that E gets the same bytes.
     """
-    key = folder / "swarm.key"
-    key.write_text(f"/key/swarm/psk/1.0.0/\n/base16/\n{os.urandom(32).hex()}\n")
-    key.chmod(0o600)
+    key = write_psk(folder / "swarm.key")
     write_safetensors(folder / "model.safetensors", size_bytes)
     took: dict[str, float] = {}
     async with open_cluster(folder, 5, network__psk_file=key, replication_factor=2) as cluster:

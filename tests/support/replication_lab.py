@@ -22,6 +22,7 @@ from primedht.blocks.replicate.offered import HeldValue
 from primedht.blocks.replicate.replicas import ReplicaQuotas
 from primedht.blocks.replicate.replication import Replication, open_replication
 from primedht.cids import DAG_CBOR, Cid
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
 from primedht.kad.key import key_of
 from primedht.kad.messages import PeerInfo
@@ -40,7 +41,7 @@ QUOTAS = ReplicaQuotas(10_000_000, 1.0, 1.0)
 class Party:
     """A node with blocks, bitswap and replication; `own` are the values that it keeps alive."""
 
-    def __init__(self, member: Member, identity: PrivateKey, world: World) -> None:
+    def __init__(self, member: Member, identity: AnyPrivateKey, world: World) -> None:
         self.member = member
         self.identity = identity
         self.world = world
@@ -125,10 +126,11 @@ class World:
         return party
 
     async def _run(
-        self, *, quotas: ReplicaQuotas = QUOTAS, has_psk: bool = True, allowed: tuple[PeerId, ...] = (),
+        self, *, identity: AnyPrivateKey | None = None, quotas: ReplicaQuotas = QUOTAS, has_psk: bool = True,
+        allowed: tuple[PeerId, ...] = (),
         task_status: trio.TaskStatus[Party],
     ) -> None:  # fmt: skip
-        identity = PrivateKey(bytes([len(self.parties) + 1]) * 32)
+        identity = identity or PrivateKey(bytes([len(self.parties) + 1]) * 32)
         member = self.swarm.add()
         del self.swarm.members[member.peer_id]
         member.peer_id = identity.peer_id

@@ -35,8 +35,8 @@ from primedht.errors import (
     ProtocolViolation,
     TooBusy,
 )
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
-from primedht.keys import PrivateKey
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.receipt import Receipt, sign_receipt
 from primedht.records.validator import RecordValidator
@@ -49,7 +49,7 @@ class Keeper:
 
     def __init__(
         self, blocks: Blocks, exchange: Exchange, replicas: Replicas, validator: RecordValidator,
-        clock: WallClock, identity: PrivateKey, network_id: str, *, has_psk: bool,
+        clock: WallClock, identity: AnyPrivateKey, network_id: str, *, has_psk: bool,
         allowed: frozenset[PeerId],
     ) -> None:  # fmt: skip
         self._blocks = blocks

@@ -36,10 +36,10 @@ from primedht.clock import WallClock
 from primedht.dht.placement import place
 from primedht.dht.ports import Rng, Streams
 from primedht.errors import BlockNotFound, NotPermitted, PeerRefused, PrimeDhtError
+from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
 from primedht.kad.key import distance, key_of
 from primedht.kad.messages import PeerInfo
-from primedht.keys import PrivateKey
 from primedht.records.statement import Statement, sign_statement
 from primedht.records.validator import RecordValidator
 from primedht.stores.kv import KeyValue
@@ -60,7 +60,7 @@ class Routing(Protocol):
 
 OwnValues = Callable[[], Awaitable[list[HeldValue]]]
 """Returns the large values that this node keeps alive."""
-Signer = Callable[[PeerId], PrivateKey | None]
+Signer = Callable[[PeerId], AnyPrivateKey | None]
 """Returns the private key of an owner, if it is here."""
 
 
@@ -72,7 +72,7 @@ class Replication:
 
     def __init__(
         self, routing: Routing, blocks: Blocks, keeper: Keeper, asking: Asking, replicas: Replicas,
-        own_roots: OwnRoots, validator: RecordValidator, clock: WallClock, rng: Rng, identity: PrivateKey,
+        own_roots: OwnRoots, validator: RecordValidator, clock: WallClock, rng: Rng, identity: AnyPrivateKey,
         network_id: str, own_values: OwnValues, nursery: trio.Nursery, *, copies: int,
     ) -> None:  # fmt: skip
         self._routing = routing
@@ -370,7 +370,7 @@ class Replication:
 @asynccontextmanager
 async def open_replication(
     streams: Streams, routing: Routing, blocks: Blocks, kv: KeyValue, clock: WallClock, rng: Rng,
-    identity: PrivateKey, validator: RecordValidator, own_values: OwnValues, *, network_id: str,
+    identity: AnyPrivateKey, validator: RecordValidator, own_values: OwnValues, *, network_id: str,
     copies: int, quotas: ReplicaQuotas, has_psk: bool, allowed: frozenset[PeerId],
 ) -> AsyncIterator[Replication]:  # fmt: skip
     """Keep others' blocks, and have others keep ours, until the block is left.

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import trio
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from replication_lab import NETWORK, QUOTAS, VALUE, Party, World, holders_of, run_at_once, until
 
 from primedht import limits
@@ -18,7 +20,8 @@ from primedht.blocks.replicate.offered import HeldValue
 from primedht.blocks.replicate.replicas import Replica, ReplicaQuotas, Replicas
 from primedht.cids import Cid
 from primedht.errors import BlockNotFound, PeerUnreachable, ProtocolViolation, StoreFull, ValueTooLarge
-from primedht.keys import PrivateKey
+from primedht.identity_keys import IdentityKey
+from primedht.keys import KeyType, PrivateKey
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.keys import prime_key
 from primedht.records.pointer import decode_pointer, open_pointer, sign_open_pointer
@@ -509,3 +512,29 @@ def test_quotas_hold_in_all_for_a_peer_and_for_a_block_of_addresses() -> None:
             assert is_taken(offered(3, 100))
             assert not is_taken(offered(3, 101)), "in all"
     assert is_taken(offered(2, 500, "8.8.8.9")), "what is not fetched any more takes no room"
+
+
+def identities() -> dict[str, IdentityKey]:
+    encoding, nothing = serialization.Encoding.DER, serialization.NoEncryption()
+    sec1 = serialization.PrivateFormat.TraditionalOpenSSL
+    made_rsa = rsa.generate_private_key(65537, 2048)
+    made_ecdsa = ec.derive_private_key(7, ec.SECP256R1())
+    return {
+        "secp256k1": IdentityKey(KeyType.SECP256K1, b"\x01" * 32),
+        "ecdsa": IdentityKey(KeyType.ECDSA, made_ecdsa.private_bytes(encoding, sec1, nothing)),
+        "rsa": IdentityKey(KeyType.RSA, made_rsa.private_bytes(encoding, sec1, nothing)),
+    }
+
+
+async def test_keys_of_other_types_sign_pointers_statements_and_receipts(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writers = [await world.add(identity=identity) for identity in identities().values()]
+    for writer in writers:
+        value = await writer.write(VALUE, key=bytes(writer.peer_id))
+        kept = await writer.offer(value)
+        others = {party.peer_id for party in writers if party is not writer}
+        assert {receipt.holder for receipt in kept.receipts} == others
+        root = await writer.write_dag(VALUE[1:])
+        placed = await (await writer.replication.publish(root, writer.peer_id)).wait()
+        assert set(placed.receipts) == others
