@@ -38,7 +38,8 @@ mpl.rcParams.update(
 )
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write `figure` as SVG and forget it."""
     figure.savefig(path, bbox_inches="tight", metadata={"Date": None})
     plt.close(figure)
 
@@ -85,7 +86,7 @@ def draw_requests(peers: Mapping[str, Any], path: Path) -> None:
         grid[0][column].set_title(f"{kind.upper()}, {stream}")
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_bulk(peers: Mapping[str, Any], path: Path) -> None:
@@ -102,7 +103,7 @@ def draw_bulk(peers: Mapping[str, Any], path: Path) -> None:
     right.set_title("What it costs: less is better")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_ratios(ratios: Mapping[str, float], wanted: Mapping[str, float], path: Path) -> None:
@@ -124,7 +125,7 @@ def draw_ratios(ratios: Mapping[str, float], wanted: Mapping[str, float], path: 
         axes.grid(axis="x", color=_GRID, linewidth=0.6)
         axes.margins(x=0.12)
     figure.supxlabel("the dark line is what was wanted", fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_clients(answers: Mapping[str, Any], path: Path) -> None:
@@ -151,7 +152,7 @@ def draw_clients(answers: Mapping[str, Any], path: Path) -> None:
         axes.grid(color=_GRID, linewidth=0.6)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_hotspots(hotspots: Mapping[str, Mapping[str, float]], path: Path) -> None:
@@ -175,4 +176,4 @@ def draw_hotspots(hotspots: Mapping[str, Mapping[str, float]], path: Path) -> No
     axes.set_xlim(0, 100)
     axes.spines[["left", "bottom"]].set_visible(False)
     figure.legend(loc="outside lower center", ncols=6, frameon=False)
-    _save(figure, path)
+    save(figure, path)

@@ -45,6 +45,7 @@ class Summary:
     bytes_mean: float
     seconds: dict[str, float]
     rtts: dict[str, float]
+    hops: dict[str, float]
 
 
 @dataclass(slots=True)
@@ -103,6 +104,7 @@ class Measures:
             bytes_mean=mean(sample.tally.bytes for sample in samples),
             seconds=quantiles([sample.took_s for sample in good]),
             rtts=quantiles([sample.rtts for sample in good]),
+            hops=quantiles([sample.hops for sample in good]),
         )
 
 

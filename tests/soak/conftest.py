@@ -1,8 +1,8 @@
 """Clusters at full size. What they measured is printed and written to docs/measured.
 
 `SOAK_NODES`, `SOAK_VALUES`, `SOAK_PEERS`, `SOAK_IDLE_S`, `SOAK_BULK_MB`, `SOAK_CALLS`,
-`SOAK_MODEL_MB` and `SOAK_FUZZ_S` make a run smaller; a run that they change writes no report unless
-`SOAK_REPORT` names a folder for it.
+`SOAK_MODEL_MB`, `SOAK_FUZZ_S` and `SOAK_SIMULATED` make a run smaller; a run that they change writes no
+report unless `SOAK_REPORT` names a folder for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Sizes:
     """nodes, values: of the network. peers: those of the idle node. idle_s: how long it is watched.
 
     bulk_mb, calls: of each pairing of implementations. model_mb: of a model.
-    fuzz_s: of atheris on each core.
+    fuzz_s: of atheris on each core. simulated: nodes of the largest simulated network.
     """
 
     nodes: int = 20
@@ -37,6 +37,7 @@ class Sizes:
     calls: int = 10_000
     model_mb: int = 1024
     fuzz_s: float = 600.0
+    simulated: int = 10_000
 
 
 @pytest.fixture(scope="session")
@@ -55,6 +56,7 @@ def _sizes() -> Sizes:
         calls=int(os.environ.get("SOAK_CALLS", full.calls)),
         model_mb=int(os.environ.get("SOAK_MODEL_MB", full.model_mb)),
         fuzz_s=float(os.environ.get("SOAK_FUZZ_S", full.fuzz_s)),
+        simulated=int(os.environ.get("SOAK_SIMULATED", full.simulated)),
     )
 
 
