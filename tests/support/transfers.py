@@ -109,7 +109,7 @@ def pull_across_a_kill(work: Path, size_bytes: int) -> dict[str, float]:
             with pulling(b, name, out) as process:
                 while here_bytes(b) < 0.6 * total:
                     assert process.poll() is None, process.communicate()
-                    time.sleep(0.002)
+                    time.sleep(0.02)
                 b.process.send_signal(signal.SIGKILL)
                 process.wait()
         with daemon(work / "b", bootstrap=[a.addr]) as b:
