@@ -84,6 +84,8 @@ def _check_may_write(session: Session, target: Path, parent: tuple[int, int]) ->
         found = None
     if found is None or not target.is_absolute() or (found.st_dev, found.st_ino) != parent:
         raise NotPermitted(f"the daemon does not see {target.parent}; fetch the model and export it")
+    if not os.access(target.parent, os.W_OK | os.X_OK):  # in a sandbox, say
+        raise NotPermitted(f"the daemon cannot write to {target.parent}; fetch the model and export it")
 
 
 async def verify(op: Operation) -> None:

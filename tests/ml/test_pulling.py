@@ -119,6 +119,19 @@ async def test_what_a_pull_left_goes_with_the_model(tmp_path: Path, monkeypatch:
         assert puller.blocks.store.counts.blocks == 0
 
 
+async def test_a_collection_fetches_what_a_pinned_model_lacks(tmp_path: Path) -> None:
+    async with open_puller_and_pusher(tmp_path) as (puller, pusher):
+        name = f"{pusher.peer_id}/m"
+        found = await puller.models.pull(name, tmp_path / "out")
+        await puller.blocks.put_block(make_block(b"garbage"))
+        lost = next(file.cid for file in found.manifest.files if file.path == "model.safetensors")
+        for kind in (b"b/i/", b"b/d/"):
+            await puller.blocks.store._kv.put({kind + lost.multihash: None})
+        collected = await puller.blocks.collect()
+        assert (collected.broken, collected.blocks) == ((), 1)
+        await puller.models.verify(name)
+
+
 async def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_puller_and_pusher(tmp_path) as (puller, pusher):
 
