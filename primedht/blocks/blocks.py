@@ -12,7 +12,7 @@ Only roots are announced to the DHT: a peer that has found who has the root asks
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,7 +65,7 @@ class DagStat:
 class Blocks:
     """The block half of a node. Made by `open_blocks`; used from tasks of one event loop.
 
-    exchange: where missing blocks come from, if there is one.
+    exchange: where missing blocks come from, if there is one. on_unpinned: told of each root that lost a pin.
     """
 
     def __init__(
@@ -75,6 +75,7 @@ class Blocks:
         self.store = store
         self.pins = pins
         self.exchange: Exchange | None = None
+        self.on_unpinned: Callable[[Cid], None] | None = None
         self._collector = collector
         self._providing = providing
         self._background = background
@@ -203,6 +204,8 @@ class Blocks:
         removed = await self.pins.remove(cid, name=name)
         if removed and not await self.pins.of(cid):
             await self.stop_announcing(cid)
+        if removed and self.on_unpinned is not None:
+            self.on_unpinned(cid)
         return removed
 
     async def collect(self) -> Collected:

@@ -16,7 +16,7 @@ import trio
 from primedht import limits
 from primedht.blocks.block import make_block
 from primedht.blocks.blocks import Blocks
-from primedht.cids import DAG_CBOR
+from primedht.cids import DAG_CBOR, RAW, Cid
 from primedht.errors import BlockNotFound, OperationTimeout, PrimeDhtError
 from primedht.keys import PrivateKey
 from primedht.ml.deadlines import within
@@ -130,6 +130,7 @@ class Committing:
             return None
         await self._retention.keep(found)
         self._blocks.announce(found.cid)
+        await self._have_kept(work, found)
         await self._retention.retire(work.run, steps, found)
         return found
 
@@ -183,5 +184,20 @@ class Committing:
                 raise
             self._blocks.announce(block.cid)
             steps = await read_steps(self._records, work.run, timeout=work.timeout)
+            await self._have_kept(work, found)
             await self._retention.retire(work.run, steps, found)
         return PublishedCheckpoint(found, put)
+
+    async def _have_kept(self, work: Publishing, found: FoundCheckpoint) -> None:
+        """Have other nodes keep what is here of a step: all of it or, of a step of many parts, our own.
+
+        The manifest of many parts goes as plain bytes: its links lead to what is not here.
+        """
+        own = [found.cid]
+        if len(found.manifest.parts) > 1:
+            own = [work.part.file, Cid(1, RAW, found.cid.multihash)]
+        for root in own:
+            try:
+                await self._records.replicate(root, work.run.owner)
+            except PrimeDhtError as error:
+                log.warning("checkpoint_not_replicated", root=str(root), code=error.code)

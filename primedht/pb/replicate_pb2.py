@@ -14,25 +14,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18primedht/replicate.proto\x12\x12primedht.replicate\"t\n\x07Request\x12*\n\x05offer\x18\x01 \x01(\x0b\x32\x19.primedht.replicate.OfferH\x00\x12\x32\n\tchallenge\x18\x02 \x01(\x0b\x32\x1d.primedht.replicate.ChallengeH\x00\x42\t\n\x07request\"=\n\x05Offer\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0e\n\x06record\x18\x02 \x01(\x0c\x12\x17\n\x0f\x65xpires_unix_ms\x18\x03 \x01(\x04\"7\n\tChallenge\x12\x0c\n\x04root\x18\x01 \x01(\x0c\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\x12\r\n\x05nonce\x18\x03 \x01(\x0c\"\xb7\x01\n\x08Response\x12.\n\x07working\x18\x01 \x01(\x0b\x32\x1b.primedht.replicate.WorkingH\x00\x12.\n\x07receipt\x18\x02 \x01(\x0b\x32\x1b.primedht.replicate.ReceiptH\x00\x12.\n\x07refused\x18\x03 \x01(\x0b\x32\x1b.primedht.replicate.RefusedH\x00\x12\x0f\n\x05proof\x18\x04 \x01(\x0cH\x00\x42\n\n\x08response\"\x1d\n\x07Working\x12\x12\n\ndone_bytes\x18\x01 \x01(\x04\"\x19\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xb9\x01\n\x07Receipt\x12\x12\n\nnetwork_id\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x15\n\rrecord_digest\x18\x04 \x01(\x0c\x12\x0e\n\x06holder\x18\x05 \x01(\x0c\x12\x11\n\trequester\x18\x06 \x01(\x0c\x12\x17\n\x0f\x65xpires_unix_ms\x18\x07 \x01(\x04\x12\x12\n\npublic_key\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18primedht/replicate.proto\x12\x12primedht.replicate\"\xa4\x01\n\x07Request\x12*\n\x05offer\x18\x01 \x01(\x0b\x32\x19.primedht.replicate.OfferH\x00\x12\x32\n\tchallenge\x18\x02 \x01(\x0b\x32\x1d.primedht.replicate.ChallengeH\x00\x12.\n\x07release\x18\x03 \x01(\x0b\x32\x1b.primedht.replicate.ReleaseH\x00\x42\t\n\x07request\"=\n\x05Offer\x12\x0b\n\x03key\x18\x01 \x01(\x0c\x12\x0e\n\x06record\x18\x02 \x01(\x0c\x12\x17\n\x0f\x65xpires_unix_ms\x18\x03 \x01(\x04\"7\n\tChallenge\x12\x0c\n\x04root\x18\x01 \x01(\x0c\x12\r\n\x05\x62lock\x18\x02 \x01(\x0c\x12\r\n\x05nonce\x18\x03 \x01(\x0c\"\x17\n\x07Release\x12\x0c\n\x04root\x18\x01 \x01(\x0c\"\xe9\x01\n\x08Response\x12.\n\x07working\x18\x01 \x01(\x0b\x32\x1b.primedht.replicate.WorkingH\x00\x12.\n\x07receipt\x18\x02 \x01(\x0b\x32\x1b.primedht.replicate.ReceiptH\x00\x12.\n\x07refused\x18\x03 \x01(\x0b\x32\x1b.primedht.replicate.RefusedH\x00\x12\x0f\n\x05proof\x18\x04 \x01(\x0cH\x00\x12\x30\n\x08released\x18\x05 \x01(\x0b\x32\x1c.primedht.replicate.ReleasedH\x00\x42\n\n\x08response\"\n\n\x08Released\"\x1d\n\x07Working\x12\x12\n\ndone_bytes\x18\x01 \x01(\x04\"\x19\n\x07Refused\x12\x0e\n\x06reason\x18\x01 \x01(\t\"\xb9\x01\n\x07Receipt\x12\x12\n\nnetwork_id\x18\x01 \x01(\t\x12\x0c\n\x04root\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x15\n\rrecord_digest\x18\x04 \x01(\x0c\x12\x0e\n\x06holder\x18\x05 \x01(\x0c\x12\x11\n\trequester\x18\x06 \x01(\x0c\x12\x17\n\x0f\x65xpires_unix_ms\x18\x07 \x01(\x04\x12\x12\n\npublic_key\x18\x08 \x01(\x0c\x12\x11\n\tsignature\x18\t \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primedht.replicate_pb2', _globals)
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
-  _globals['_REQUEST']._serialized_start=48
-  _globals['_REQUEST']._serialized_end=164
-  _globals['_OFFER']._serialized_start=166
-  _globals['_OFFER']._serialized_end=227
-  _globals['_CHALLENGE']._serialized_start=229
-  _globals['_CHALLENGE']._serialized_end=284
-  _globals['_RESPONSE']._serialized_start=287
-  _globals['_RESPONSE']._serialized_end=470
-  _globals['_WORKING']._serialized_start=472
-  _globals['_WORKING']._serialized_end=501
-  _globals['_REFUSED']._serialized_start=503
-  _globals['_REFUSED']._serialized_end=528
-  _globals['_RECEIPT']._serialized_start=531
-  _globals['_RECEIPT']._serialized_end=716
+  _globals['_REQUEST']._serialized_start=49
+  _globals['_REQUEST']._serialized_end=213
+  _globals['_OFFER']._serialized_start=215
+  _globals['_OFFER']._serialized_end=276
+  _globals['_CHALLENGE']._serialized_start=278
+  _globals['_CHALLENGE']._serialized_end=333
+  _globals['_RELEASE']._serialized_start=335
+  _globals['_RELEASE']._serialized_end=358
+  _globals['_RESPONSE']._serialized_start=361
+  _globals['_RESPONSE']._serialized_end=594
+  _globals['_RELEASED']._serialized_start=596
+  _globals['_RELEASED']._serialized_end=606
+  _globals['_WORKING']._serialized_start=608
+  _globals['_WORKING']._serialized_end=637
+  _globals['_REFUSED']._serialized_start=639
+  _globals['_REFUSED']._serialized_end=664
+  _globals['_RECEIPT']._serialized_start=667
+  _globals['_RECEIPT']._serialized_end=852
 # @@protoc_insertion_point(module_scope)

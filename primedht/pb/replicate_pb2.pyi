@@ -5,12 +5,14 @@ from typing import ClassVar as _ClassVar, Mapping as _Mapping, Optional as _Opti
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class Request(_message.Message):
-    __slots__ = ("offer", "challenge")
+    __slots__ = ("offer", "challenge", "release")
     OFFER_FIELD_NUMBER: _ClassVar[int]
     CHALLENGE_FIELD_NUMBER: _ClassVar[int]
+    RELEASE_FIELD_NUMBER: _ClassVar[int]
     offer: Offer
     challenge: Challenge
-    def __init__(self, offer: _Optional[_Union[Offer, _Mapping]] = ..., challenge: _Optional[_Union[Challenge, _Mapping]] = ...) -> None: ...
+    release: Release
+    def __init__(self, offer: _Optional[_Union[Offer, _Mapping]] = ..., challenge: _Optional[_Union[Challenge, _Mapping]] = ..., release: _Optional[_Union[Release, _Mapping]] = ...) -> None: ...
 
 class Offer(_message.Message):
     __slots__ = ("key", "record", "expires_unix_ms")
@@ -32,17 +34,29 @@ class Challenge(_message.Message):
     nonce: bytes
     def __init__(self, root: _Optional[bytes] = ..., block: _Optional[bytes] = ..., nonce: _Optional[bytes] = ...) -> None: ...
 
+class Release(_message.Message):
+    __slots__ = ("root",)
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    root: bytes
+    def __init__(self, root: _Optional[bytes] = ...) -> None: ...
+
 class Response(_message.Message):
-    __slots__ = ("working", "receipt", "refused", "proof")
+    __slots__ = ("working", "receipt", "refused", "proof", "released")
     WORKING_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
     PROOF_FIELD_NUMBER: _ClassVar[int]
+    RELEASED_FIELD_NUMBER: _ClassVar[int]
     working: Working
     receipt: Receipt
     refused: Refused
     proof: bytes
-    def __init__(self, working: _Optional[_Union[Working, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., proof: _Optional[bytes] = ...) -> None: ...
+    released: Released
+    def __init__(self, working: _Optional[_Union[Working, _Mapping]] = ..., receipt: _Optional[_Union[Receipt, _Mapping]] = ..., refused: _Optional[_Union[Refused, _Mapping]] = ..., proof: _Optional[bytes] = ..., released: _Optional[_Union[Released, _Mapping]] = ...) -> None: ...
+
+class Released(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Working(_message.Message):
     __slots__ = ("done_bytes",)

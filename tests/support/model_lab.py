@@ -19,10 +19,13 @@ CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64}
 
 
 @asynccontextmanager
-async def open_nodes(count: int, *, data_dir: Path | None = None) -> AsyncIterator[list[Node]]:
+async def open_nodes(
+    count: int, *, data_dir: Path | None = None, psk_file: Path | None = None
+) -> AsyncIterator[list[Node]]:
     """Open nodes that know each other. data_dir: of the first one; the others are in memory."""
     config = Config(
-        node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False), network=NetworkConfig(name="models")
+        node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False),
+        network=NetworkConfig(name="models", psk_file=psk_file),
     )
     async with AsyncExitStack() as stack:
         nodes: list[Node] = []

@@ -74,6 +74,12 @@ class Asking:
         _check_not_refused(peer, response)
         return response.proof == sha256(nonce + await self._store.get(block)).digest()
 
+    async def release(self, peer: PeerId, root: Cid) -> None:
+        """Have `peer` keep no longer what it keeps for a statement of ours."""
+        async with self._conversation(peer) as conversation:
+            await conversation.send(pb.Request(release=pb.Release(root=bytes(root))))
+            _check_not_refused(peer, await conversation.receive(pb.Response))
+
     @asynccontextmanager
     async def _conversation(self, peer: PeerId) -> AsyncIterator[Conversation]:
         stream = await self._streams.open(peer, (PROTOCOL,), timeout_s=limits.DIAL_TIMEOUT_S)

@@ -21,7 +21,7 @@ from primedht.blocks.blocks import Blocks
 from primedht.blocks.blockstore import Exchange, Hold, Put
 from primedht.blocks.replicate.messages import Conversation
 from primedht.blocks.replicate.offered import Offered, read_offer
-from primedht.blocks.replicate.replicas import Replica, Replicas
+from primedht.blocks.replicate.replicas import Replica, Replicas, dag_id
 from primedht.cids import Cid
 from primedht.clock import WallClock
 from primedht.dht.ports import Stream
@@ -74,6 +74,9 @@ class Keeper:
                 response = pb.Response(receipt=await self._keep(conversation, request.offer))
             elif kind == "challenge":
                 response = pb.Response(proof=await self._prove(request.challenge))
+            elif kind == "release":
+                await self._release(stream.peer, Cid.from_bytes(request.release.root))
+                response = pb.Response(released=pb.Released())
             else:
                 raise ProtocolViolation("a replicate request of an unknown kind")
         except ProtocolViolation:
@@ -174,6 +177,16 @@ class Keeper:
         async for pin in self._blocks.pins.all():
             if pin.name == replica.pin_name and (but is None or pin.cid.multihash != but.multihash):
                 await self._blocks.unpin(pin.cid, name=pin.name)
+
+    async def _release(self, peer: PeerId, root: Cid) -> None:
+        """Keep a statement's DAG no longer. Raises `NotPermitted` unless it is kept for `peer`."""
+        replica = self._replicas.get(dag_id(bytes(root)))
+        if replica is None:
+            return
+        if replica.requester != peer:
+            raise NotPermitted(f"{root} is kept for {replica.requester}")
+        await self._replicas.remove(replica.id)
+        await self.let_go(replica)
 
     async def _prove(self, challenge: pb.Challenge) -> bytes:
         if len(challenge.nonce) != limits.REPLICATE_NONCE_BYTES:

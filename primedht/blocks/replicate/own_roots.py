@@ -1,4 +1,4 @@
-"""The roots that this node asks others to keep, on disk: `b/o/<SHA-256 of the root>`."""
+"""The roots that this node asks others to keep, on disk: `b/o/<SHA-256 of the root's multihash>`."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ class OwnRoots:
     async def remove(self, root: Cid) -> None:
         await self._kv.put({_entry(root): None})
 
-    async def owner_of(self, root: Cid) -> PeerId | None:
+    async def find(self, root: Cid) -> tuple[Cid, PeerId] | None:
+        """Return the root of that multihash, and its owner."""
         raw = await self._kv.get(_entry(root))
-        if raw is None:
-            return None
-        message = store_pb2.OwnRoot()
-        unseal(raw, message)
-        return PeerId(message.owner)
+        return None if raw is None else _parse(raw)
 
     async def all(self) -> list[tuple[Cid, PeerId]]:
         roots = []
         async for _, raw in scan_all(self._kv, _PREFIX):
-            message = store_pb2.OwnRoot()
-            unseal(raw, message)
-            roots.append((Cid.from_bytes(message.root), PeerId(message.owner)))
+            roots.append(_parse(raw))
         return roots
 
 
 def _entry(root: Cid) -> bytes:
-    return _PREFIX + sha256(bytes(root)).digest()
+    return _PREFIX + sha256(root.multihash).digest()
+
+
+def _parse(raw: bytes) -> tuple[Cid, PeerId]:
+    message = store_pb2.OwnRoot()
+    unseal(raw, message)
+    return Cid.from_bytes(message.root), PeerId(message.owner)

@@ -30,6 +30,11 @@ def is_replica(pin_name: str) -> bool:
     return pin_name.startswith(_PIN)
 
 
+def dag_id(root: bytes) -> bytes:
+    """Return the id of what is kept for a statement about a binary CID."""
+    return _DAG + sha256(root).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Replica:
     """record: the value of `key`'s record, a pointer; without a key, a signed statement.
@@ -48,7 +53,7 @@ class Replica:
     @property
     def id(self) -> bytes:
         """What tells replicas apart: a key has one value, and a statement is about one root."""
-        return _KEY + sha256(self.key).digest() if self.key else _DAG + sha256(self.root).digest()
+        return _KEY + sha256(self.key).digest() if self.key else dag_id(self.root)
 
     @property
     def pin_name(self) -> str:

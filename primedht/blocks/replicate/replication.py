@@ -128,10 +128,14 @@ class Replication:
         current = self._placings.get(root.multihash)
         if current is not None:
             return current
-        owner = await self._own_roots.owner_of(root)
-        if owner is None:
+        own = await self._own_roots.find(root)
+        if own is None:
             raise BlockNotFound(f"{root} was not published by this node, or is kept no longer")
-        return self._start(await self._own_dag(root, owner), self._copies)
+        return self._start(await self._own_dag(*own), self._copies)
+
+    def on_unpinned(self, root: Cid) -> None:
+        """A root is pinned no more: if it was `publish`ed, others need not keep it for us either."""
+        self._nursery.start_soon(self._withdraw, root)
 
     async def tend(self, value: HeldValue, *, out_of_turn: bool = False) -> int:
         """See to it that R others keep our own `value`; for one of another's, do so if that is our part.
@@ -237,6 +241,32 @@ class Replication:
 
     # --- parts of the above ----------------------------------------------------------------------------
 
+    async def _withdraw(self, root: Cid) -> None:
+        try:
+            own = await self._own_roots.find(root)
+            if own is None or not await self._is_unpinned(root):
+                return
+            await self._own_roots.remove(root)
+            found = self._routing.find_providers(
+                root.multihash, limit=limits.FETCH_PEERS_MAX, timeout_s=limits.WALK_TIMEOUT_S
+            )
+            holders = set(self._holders.pop(root.multihash, ()))
+            async with aclosing(found) as providers:  # type: ignore[type-var]
+                async for info in providers:
+                    holders.add(info.id)
+        except PrimeDhtError as error:
+            log.info("holders_not_found", root=str(root), code=error.code)
+            return
+        for holder in holders - {self._peer_id}:
+            try:
+                await self._asking.release(holder, own[0])
+            except PrimeDhtError as error:  # it keeps it until its receipt expires
+                log.info("replica_not_released", root=str(root), peer=str(holder), code=error.code)
+
+    async def _is_unpinned(self, root: Cid) -> bool:
+        """Return whether `root` is pinned for others at most."""
+        return all(is_replica(pin.name) for pin in await self._blocks.pins.of(root))
+
     async def _repair(self, value: HeldValue, root: bytes) -> None:
         """Tend `value`, after a jitter, in its turn and within the budget."""
         try:
@@ -266,8 +296,8 @@ class Replication:
         """Return all that is here, without what has expired."""
         values = await self._own_values()
         for root, owner in await self._own_roots.all():
-            if all(is_replica(pin.name) for pin in await self._blocks.pins.of(root)):
-                await self._own_roots.remove(root)  # whether it is kept for others is another matter
+            if await self._is_unpinned(root):
+                self.on_unpinned(root)
                 continue
             try:
                 values.append(await self._own_dag(root, owner))
@@ -391,10 +421,12 @@ async def open_replication(
             routing, blocks, keeper, asking, replicas, OwnRoots(kv), validator, clock, rng, identity,
             network_id, own_values, nursery, copies=copies,
         )  # fmt: skip
+        blocks.on_unpinned = replication.on_unpinned
         nursery.start_soon(replication.serve)
         nursery.start_soon(replication.serve_departures)
         streams.serve(PROTOCOL, keeper.serve_stream, streams_per_peer_max=limits.REPLICATE_STREAMS_IN_MAX)
         try:
             yield replication
         finally:
+            blocks.on_unpinned = None
             streams.serve(PROTOCOL, None)

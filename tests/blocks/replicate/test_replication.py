@@ -19,7 +19,14 @@ from primedht.blocks.replicate.messages import PROTOCOL, Conversation
 from primedht.blocks.replicate.offered import HeldValue
 from primedht.blocks.replicate.replicas import Replica, ReplicaQuotas, Replicas
 from primedht.cids import Cid
-from primedht.errors import BlockNotFound, PeerUnreachable, ProtocolViolation, StoreFull, ValueTooLarge
+from primedht.errors import (
+    BlockNotFound,
+    PeerRefused,
+    PeerUnreachable,
+    ProtocolViolation,
+    StoreFull,
+    ValueTooLarge,
+)
 from primedht.identity_keys import IdentityKey
 from primedht.keys import KeyType, PrivateKey
 from primedht.pb import replicate_pb2 as pb
@@ -360,18 +367,23 @@ async def test_what_was_published_is_renewed_until_it_is_pinned_no_more(
     writer, holder = await world.add(), await world.add()
     root = await writer.write_dag(VALUE)
     await (await writer.replication.publish(root, writer.peer_id)).wait()
-    until = world.clock.now + limits.SIGNED_LIFETIME_S_MAX
+    expected = world.clock.now + limits.SIGNED_LIFETIME_S_MAX
     world.clock.now += 5000
     await trio.sleep(2 * limits.REPLICATE_INTERVAL_S)
     [pin] = [pin async for pin in holder.blocks.pins.all()]
-    assert pin.expires_unix_s == until + 5000
+    assert pin.expires_unix_s == expected + 5000
     again = await (await writer.replication.placing(root)).wait()
     assert again.receipts == (holder.peer_id,), "a later call asks anew"
+    other = await world.add()
+    with pytest.raises(PeerRefused, match="not_permitted"):
+        await other.replication._asking.release(holder.peer_id, root)
     await writer.blocks.unpin(root)
-    world.clock.now += 5000
-    await trio.sleep(2 * limits.REPLICATE_INTERVAL_S)
-    [pin] = [pin async for pin in holder.blocks.pins.all()]
-    assert pin.expires_unix_s == until + 5000
+
+    async def is_released() -> bool:
+        return not await holder.pins()
+
+    await until(is_released)
+    assert holder.replication.status()["kept_for_others"] == 0
     with pytest.raises(BlockNotFound):
         await writer.replication.placing(root)
 

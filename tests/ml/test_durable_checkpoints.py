@@ -1,0 +1,60 @@
+"""Checkpoints that outlive the nodes that published them, and go where they are retired."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import trio
+from durable_models import write_psk
+from model_lab import open_nodes
+
+from primedht.ml.checkpoints import Checkpoints
+from primedht.node import Node
+
+
+def kept_for_others(node: Node) -> int:
+    assert node._replication is not None
+    return len(node._replication._replicas)
+
+
+async def until_kept(node: Node, count: int) -> None:
+    with trio.fail_after(60):
+        while kept_for_others(node) != count:  # noqa: ASYNC110 - nobody announces it
+            await trio.sleep(0.05)
+
+
+async def test_a_step_outlives_its_publisher_and_is_let_go_when_it_is_retired(tmp_path: Path) -> None:
+    state = {"w": np.arange(100_000, dtype=np.float32), "step": 1}
+    async with open_nodes(2, psk_file=write_psk(tmp_path / "key")) as (publisher, holder):
+        for step in range(1, 5):
+            job = await publisher.checkpoints.publish("run", step, state | {"step": step}, keep=2)
+            found = (await job.wait()).found
+            kept = await (await publisher.placing(found.cid)).wait(30)
+            assert kept.receipts == (holder.peer_id,)
+        await until_kept(holder, 2)
+        holder.blocks.exchange = None  # what follows is read from the holder's own blocks
+        loaded = await holder.checkpoints.load(f"{publisher.peer_id}/run")
+        assert loaded["step"] == 4
+        np.testing.assert_array_equal(loaded["w"], state["w"])
+        await publisher.checkpoints.remove("run")
+        await until_kept(holder, 0)
+
+
+async def test_each_rank_has_its_part_kept_and_the_manifest_too(tmp_path: Path) -> None:
+    async with open_nodes(2, psk_file=write_psk(tmp_path / "key")) as (publisher, holder):
+
+        async def publish(shard: int) -> None:
+            state = {"w": np.full(50_000, shard, dtype=np.float32)}
+            job = await publisher.checkpoints.publish("run", 1, state, shard=(shard, 2))
+            await job.wait()
+
+        async with trio.open_nursery() as nursery:
+            for shard in range(2):
+                nursery.start_soon(partial(publish, shard))
+        await until_kept(holder, 3)
+        holder.blocks.exchange = None
+        checkpoints: Checkpoints = holder.checkpoints
+        states = await checkpoints.load(f"{publisher.peer_id}/run")
+        assert [float(state["w"][0]) for state in states] == [0.0, 1.0]
