@@ -26,9 +26,15 @@ from primedht.host.noise.payload import LocalIdentity, verify_payload
 from primedht.host.noise.session import FRAME_BYTES_MAX, NoiseSession, SessionFailed
 from primedht.host.pnet.session import PskSession
 from primedht.host.pnet.xsalsa20 import NONCE_BYTES
-from primedht.host.yamux import MemoryBudget, Session, SessionEnded, SessionLimits, YamuxViolation
+from primedht.host.yamux import (
+    MemoryBudget,
+    PeerSilent,
+    Session,
+    SessionEnded,
+    SessionLimits,
+    YamuxViolation,
+)
 from primedht.host.yamux.frames import HEADER_BYTES
-from primedht.host.yamux.session import PeerSilent
 from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.keys import PrivateKey
@@ -223,14 +229,14 @@ def _yamux_step(session: Session, streams: list[Any], tape: Tape, now: float) ->
 
 
 def _check_yamux(session: Session, budget: MemoryBudget) -> None:
-    open_streams = list(session._streams.values())
+    open_streams = list(session.streams.values())
     unread = sum(stream.incoming.size for stream in open_streams)
     assert session.unread_bytes == unread == budget.unread_bytes <= _YAMUX_LIMITS.unread_bytes_max
     assert session.queued_bytes == sum(stream.outgoing.size for stream in open_streams)
     assert sum(stream.inbound for stream in open_streams) <= _YAMUX_LIMITS.inbound_streams_max
     assert len(session.waiting) <= _YAMUX_LIMITS.accept_backlog
     assert session.outbox.control_bytes <= limits.YAMUX_CONTROL_BYTES_MAX + 64 * HEADER_BYTES
-    assert len(session._partial_header) < HEADER_BYTES
+    assert len(session._reader._partial_header) < HEADER_BYTES
     for stream in open_streams:
         assert 0 <= stream.window.left <= stream.window.size <= limits.YAMUX_WINDOW_BYTES_MAX
         assert stream.credit >= 0

@@ -1,4 +1,7 @@
-"""Our Noise and Yamux with those of real go and js peers: bulk, requests, ends, many streams at once."""
+"""Our Noise and Yamux with those of real go and js peers: bulk, requests, ends, many streams at once.
+
+With a go peer that dials and a js peer that is dialled: test_pairings.py has it the other way round.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,9 @@ ECHO, SINK, RESET = "/test/echo/1.0.0", "/test/sink/1.0.0", "/test/reset/1.0.0"
 BULK_BYTES = 16 << 20
 MANY = 1000
 
-either_kind = pytest.mark.parametrize("kind", ["go", "js"])
-either_dialer = pytest.mark.parametrize("we_dial", [True, False], ids=["we dial", "they dial"])
+other_pairings = pytest.mark.parametrize(
+    ("kind", "we_dial"), [("go", False), ("js", True)], ids=["go dials", "js is dialled"]
+)
 
 
 @asynccontextmanager
@@ -80,8 +84,7 @@ def muxer(ours: Host, peer: PeerId) -> YamuxConnection:
     return muxed
 
 
-@either_kind
-@either_dialer
+@other_pairings
 async def test_bulk_arrives_whole_in_both_directions(kind: Literal["go", "js"], we_dial: bool) -> None:
     async with connected(kind, we_dial=we_dial) as (ours, peer, peer_id):
         # The peer checks the echo of its own bytes, and what our sink answers.
@@ -108,8 +111,7 @@ async def test_bulk_arrives_whole_in_both_directions(kind: Literal["go", "js"], 
         assert answer == size.to_bytes(8, "big") + digest.digest()
 
 
-@either_kind
-@either_dialer
+@other_pairings
 async def test_many_streams_at_once_and_then_one_after_the_other(
     kind: Literal["go", "js"], we_dial: bool
 ) -> None:
@@ -133,8 +135,7 @@ async def test_many_streams_at_once_and_then_one_after_the_other(
                 await trio.sleep(0.01)
 
 
-@either_kind
-@either_dialer
+@other_pairings
 async def test_ten_thousand_requests_on_reused_streams(kind: Literal["go", "js"], we_dial: bool) -> None:
     async with connected(kind, we_dial=we_dial) as (ours, _, peer_id):
 
@@ -155,8 +156,7 @@ async def test_ten_thousand_requests_on_reused_streams(kind: Literal["go", "js"]
                     nursery.start_soon(ask)
 
 
-@either_kind
-@either_dialer
+@other_pairings
 async def test_resets_show_as_resets_and_leave_the_connection(
     kind: Literal["go", "js"], we_dial: bool
 ) -> None:
@@ -176,7 +176,7 @@ async def test_resets_show_as_resets_and_leave_the_connection(
         assert await stream.receive() == b"still here"
 
 
-@either_kind
+@pytest.mark.parametrize("kind", ["go", "js"])
 async def test_go_and_js_settle_the_muxer_in_the_handshake_as_they_can(kind: Literal["go", "js"]) -> None:
     for we_dial in (True, False):
         async with connected(kind, we_dial=we_dial) as (ours, _, peer_id):

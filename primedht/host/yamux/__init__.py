@@ -11,7 +11,8 @@ from primedht.host.yamux.budget import MemoryBudget
 from primedht.host.yamux.connection import MessageConnection, YamuxConnection
 from primedht.host.yamux.frames import YamuxViolation
 from primedht.host.yamux.muxed_stream import YamuxStream
-from primedht.host.yamux.session import PeerSilent, Session, SessionEnded, SessionLimits
+from primedht.host.yamux.pulse import PeerSilent
+from primedht.host.yamux.session import Session, SessionEnded, SessionLimits
 
 __all__ = [
     "YamuxConnection",

@@ -23,13 +23,13 @@ from primedht import limits
 from primedht.errors import PeerUnreachable
 from primedht.host.yamux.budget import MemoryBudget
 from primedht.host.yamux.flood import Allowance
+from primedht.host.yamux.frame_reader import ENDS, FrameReader
 from primedht.host.yamux.frames import (
     ACK,
     DATA,
     FIN,
     FLAGS,
     GO_AWAY,
-    HEADER_BYTES,
     NORMAL,
     PING,
     PROTOCOL_ERROR,
@@ -41,22 +41,15 @@ from primedht.host.yamux.frames import (
     WINDOW_UPDATE,
     YamuxViolation,
     encode_header,
-    unpack_header_from,
 )
 from primedht.host.yamux.outbox import Outbox
+from primedht.host.yamux.pulse import Pulse
 from primedht.host.yamux.stream import Stream
 from primedht.host.yamux.stream_ids import RemoteIds
-
-_RTT_GAIN = 1 / 8  # RFC 6298, 2.3
-_ENDS = FIN | RST
 
 
 class SessionEnded(PeerUnreachable):
     """The session takes no new streams: it is over, or the peer has said goodbye."""
-
-
-class PeerSilent(PeerUnreachable):
-    """The peer has sent nothing for too long, not even the answer to a ping."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +70,9 @@ _DEFAULT_LIMITS = SessionLimits()
 class Session:
     """A session, as client (the side that opened the connection) or server.
 
-    Times are monotonic seconds. rtt_s: smoothed round-trip time, None before it is measured, which
-    happens when data flows, or else with the first keep-alive. goodbye: the code of the peer's
-    GO_AWAY, None before that. unread_bytes: of all streams. is_over: nothing comes or goes any more.
-    outbox: what waits for `take`. waiting: streams of the peer that `accept` has not returned yet.
+    Times are monotonic seconds. goodbye: the code of the peer's GO_AWAY, None before that. unread_bytes:
+    of all streams. is_over: nothing comes or goes any more. outbox: what waits for `take`. streams: those
+    that are open, by id. waiting: streams of the peer that `accept` has not returned yet.
     """
 
     __slots__ = (
@@ -88,27 +80,20 @@ class Session:
         "_changed",
         "_churn",
         "_growth_bytes",
-        "_heard_at",
         "_idle_frames",
         "_inbound_count",
         "_limits",
         "_next_id",
         "_now",
-        "_partial_header",
-        "_payload_ends",
-        "_payload_left",
-        "_payload_stream",
-        "_ping_value",
-        "_pinged_at",
+        "_pulse",
+        "_reader",
         "_remote_ids",
-        "_rtt_measured_at",
-        "_streams",
         "_unacknowledged",
         "_unread_bytes_fair",
         "goodbye",
         "is_over",
         "outbox",
-        "rtt_s",
+        "streams",
         "unread_bytes",
         "waiting",
     )
@@ -121,14 +106,13 @@ class Session:
         budget: MemoryBudget | None = None,
         session_limits: SessionLimits = _DEFAULT_LIMITS,
     ) -> None:
-        self.rtt_s: float | None = None
         self.goodbye: int | None = None
         self.unread_bytes = 0
         self._limits = session_limits
         self._unread_bytes_fair = min(limits.YAMUX_MEMORY_BYTES_FAIR, session_limits.unread_bytes_max)
         self._budget = MemoryBudget() if budget is None else budget
         self._growth_bytes = 0
-        self._streams: dict[int, Stream] = {}
+        self.streams: dict[int, Stream] = {}
         self._changed: list[Stream] = []
         self.waiting: list[Stream] = []
         self.outbox = Outbox()
@@ -137,25 +121,24 @@ class Session:
         self._inbound_count = 0
         self._unacknowledged = 0
         self.is_over = False
-        # Input that is not complete: a header, or the payload of a frame and where it goes.
-        self._partial_header = b""
-        self._payload_left = 0
-        self._payload_stream: Stream | None = None
-        self._payload_ends = 0
-        # Time.
+        self._reader = FrameReader(self)
         self._now = now
-        self._heard_at = now
-        self._ping_value = 0
-        self._pinged_at: float | None = None
-        self._rtt_measured_at: float | None = None
+        self._pulse = Pulse(
+            now, keepalive_s=session_limits.keepalive_s, ping_timeout_s=session_limits.ping_timeout_s
+        )
         self._idle_frames = Allowance(limits.YAMUX_IDLE_FRAMES_BURST, limits.YAMUX_IDLE_FRAMES_PER_S)
         self._churn = Allowance(limits.YAMUX_CHURN_BURST, limits.YAMUX_CHURN_PER_S)
 
     # --- streams --------------------------------------------------------------------------------
 
     @property
+    def rtt_s(self) -> float | None:
+        """Smoothed round-trip time, None before data flows, or else the first keep-alive is answered."""
+        return self._pulse.rtt_s
+
+    @property
     def stream_count(self) -> int:
-        return len(self._streams)
+        return len(self.streams)
 
     @property
     def can_open(self) -> bool:
@@ -169,7 +152,7 @@ class Session:
         if self._next_id > STREAM_ID_MAX:
             raise SessionEnded("all stream ids are used up")
         stream = Stream(self, self._next_id, inbound=False, now=self._now)
-        self._streams[stream.id] = stream
+        self.streams[stream.id] = stream
         self._next_id += 2
         self._unacknowledged += 1
         return stream
@@ -236,12 +219,12 @@ class Session:
     def _grant(self, stream: Stream) -> None:
         growth_max = min(self._limits.window_growth_bytes_max - self._growth_bytes, self._budget.growth_left)
         before = stream.window.size
-        credit = stream.window.grant(self._now, self.rtt_s, growth_max)
+        credit = stream.window.grant(self._now, self._pulse.rtt_s, growth_max)
         growth = stream.window.size - before
         self._growth_bytes += growth
         self._budget.growth_bytes += growth
         self._send_control(WINDOW_UPDATE, stream.take_flag(), stream.id, credit)
-        if self._rtt_measured_at is None or self._now - self._rtt_measured_at >= limits.YAMUX_RTT_AGE_S:
+        if self._pulse.is_measure_due(self._now):
             self._ping()
 
     def on_finished(self, stream: Stream) -> None:
@@ -285,7 +268,7 @@ class Session:
             return
         stream.is_open = False
         self._changed.append(stream)
-        del self._streams[stream.id]
+        del self.streams[stream.id]
         self.unread_bytes -= stream.incoming.size
         self._budget.unread_bytes -= stream.incoming.size
         growth = stream.window.growth
@@ -307,65 +290,20 @@ class Session:
 
     def receive(self, data: bytes, now: float) -> None:
         """Take in what has arrived, cut anywhere. Raises `YamuxViolation`, which ends the session."""
-        self._now = self._heard_at = now
+        self._now = self._pulse.heard_at = now
         if self.is_over:
             return
         try:
-            self._parse(data)
+            self._reader.feed(data)
             if self.unread_bytes > self._unread_bytes_fair or self.outbox.control_bytes:
                 self._check_budgets()
         except YamuxViolation:
             self.close(PROTOCOL_ERROR)
             raise
 
-    def _parse(self, data: bytes) -> None:
-        offset, size = 0, len(data)
-        if self._payload_left:
-            offset = min(self._payload_left, size)
-            self._payload_left -= offset
-            self._put(self._payload_stream, data, 0, offset)
-            if not self._payload_left:
-                self._end_payload(self._payload_stream, self._payload_ends)
-                self._payload_stream = None
-        elif self._partial_header:
-            data = self._partial_header + data
-            size = len(data)
-            self._partial_header = b""
-        streams = self._streams
-        while size - offset >= HEADER_BYTES:
-            version, kind, flags, stream_id, length = unpack_header_from(data, offset)
-            offset += HEADER_BYTES
-            if version:
-                raise YamuxViolation(f"yamux version {version}")
-            if kind > WINDOW_UPDATE:
-                self._on_session_frame(kind, flags, stream_id, length)
-                continue
-            stream = streams.get(stream_id)
-            if flags or stream is None:
-                stream = self._check_stream(stream, flags, stream_id)
-            if kind == WINDOW_UPDATE:
-                if stream is not None:
-                    self._on_window_update(stream, flags, length)
-                continue
-            if stream is not None:
-                self._on_data_header(stream, flags, length)
-            elif length > limits.YAMUX_WINDOW_BYTES_MAX:
-                raise YamuxViolation(f"a frame of {length} bytes")
-            end = offset + length
-            if end > size:
-                self._put(stream, data, offset, size)
-                self._payload_left = end - size
-                self._payload_stream = stream
-                self._payload_ends = flags & _ENDS
-                return
-            self._put(stream, data, offset, end)
-            offset = end
-            if flags & _ENDS:
-                self._end_payload(stream, flags)
-        if offset < size:
-            self._partial_header = data[offset:]
+    # What follows is for `FrameReader`.
 
-    def _check_stream(self, stream: Stream | None, flags: int, stream_id: int) -> Stream | None:
+    def check_stream(self, stream: Stream | None, flags: int, stream_id: int) -> Stream | None:
         """Return the stream of a frame with `flags`, None if the frame is to be ignored."""
         if flags & ~FLAGS:
             raise YamuxViolation(f"unknown flags {flags:#x}")
@@ -394,12 +332,12 @@ class Session:
             self._send_control(WINDOW_UPDATE, RST, stream_id, 0)
             return None
         stream = Stream(self, stream_id, inbound=True, now=self._now)
-        self._streams[stream_id] = stream
+        self.streams[stream_id] = stream
         self._inbound_count += 1
         self.waiting.append(stream)
         return stream
 
-    def _on_window_update(self, stream: Stream, flags: int, increment: int) -> None:
+    def on_window_update(self, stream: Stream, flags: int, increment: int) -> None:
         if not stream.is_acknowledged:
             self._acknowledge(stream)
         if not (flags or increment):
@@ -409,10 +347,10 @@ class Session:
             raise YamuxViolation(f"a send window of {stream.credit} bytes")
         if stream.outgoing.size and stream.credit:
             self.outbox.schedule(stream)
-        if flags & _ENDS:
-            self._end_payload(stream, flags)
+        if flags & ENDS:
+            self.on_ends(stream, flags)
 
-    def _on_data_header(self, stream: Stream, flags: int, length: int) -> None:
+    def on_data_header(self, stream: Stream, flags: int, length: int) -> None:
         if not stream.is_acknowledged:
             self._acknowledge(stream)
         if length > stream.window.left:
@@ -423,7 +361,7 @@ class Session:
             self._note_idle_frame()
         stream.window.left -= length
 
-    def _put(self, stream: Stream | None, data: bytes, start: int, end: int) -> None:
+    def on_payload(self, stream: Stream | None, data: bytes, start: int, end: int) -> None:
         # A stream that was reset since the frame began takes nothing more.
         if stream is not None and start < end and stream.is_open:
             stream.incoming.put(data, start, end)
@@ -431,7 +369,7 @@ class Session:
             self._budget.unread_bytes += end - start
             self._changed.append(stream)
 
-    def _end_payload(self, stream: Stream | None, flags: int) -> None:
+    def on_ends(self, stream: Stream | None, flags: int) -> None:
         """Act on the FIN or RST of a frame, once its payload is complete."""
         if stream is None or not stream.is_open:
             return
@@ -444,14 +382,15 @@ class Session:
             if stream.fin_sent:
                 self._forget(stream)
 
-    def _on_session_frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
+    def on_session_frame(self, kind: int, flags: int, stream_id: int, length: int) -> None:
         if stream_id != SESSION_ID:
             raise YamuxViolation(f"a frame of type {kind} for stream {stream_id}")
         if kind == PING and flags == SYN:
             self._note_idle_frame()
             self._send_control(PING, ACK, SESSION_ID, length)
         elif kind == PING and flags == ACK:
-            self._on_pong(length)
+            if not self._pulse.take_pong(length, self._now):
+                self._note_idle_frame()
         elif kind == GO_AWAY and not flags:
             self._on_go_away(length)
         else:
@@ -470,7 +409,7 @@ class Session:
         while self.unread_bytes > self._limits.unread_bytes_max or (
             self.unread_bytes > limits.YAMUX_MEMORY_BYTES_FAIR and self._budget.is_exceeded
         ):
-            greediest = max(self._streams.values(), key=lambda stream: stream.incoming.size, default=None)
+            greediest = max(self.streams.values(), key=lambda stream: stream.incoming.size, default=None)
             if greediest is None:
                 return
             self._note_churn()
@@ -489,34 +428,16 @@ class Session:
     def tick(self, now: float) -> float:
         """Do what is due at `now`; return when to call again. Raises `PeerSilent`."""
         self._now = now
-        pinged_at = self._pinged_at
-        if pinged_at is not None:
-            due = pinged_at + self._limits.ping_timeout_s
-            if now < due:
-                return due
-            if self._heard_at <= pinged_at:
-                raise PeerSilent(f"no answer to a ping for {now - pinged_at:.0f} s")
-            self._pinged_at = None  # the pong is lost or late; the peer lives
-        due = self._heard_at + self._limits.keepalive_s
+        due = self._pulse.check(now)
         if now < due:
             return due
         self._ping()
         return now + self._limits.ping_timeout_s
 
     def _ping(self) -> None:
-        if self._pinged_at is None:
-            self._pinged_at = self._now
-            self._ping_value = (self._ping_value + 1) & 0xFFFFFFFF
-            self._send_control(PING, SYN, SESSION_ID, self._ping_value)
-
-    def _on_pong(self, value: int) -> None:
-        if self._pinged_at is None or value != self._ping_value:
-            self._note_idle_frame()
-            return
-        sample = self._now - self._pinged_at
-        self.rtt_s = sample if self.rtt_s is None else self.rtt_s + _RTT_GAIN * (sample - self.rtt_s)
-        self._pinged_at = None
-        self._rtt_measured_at = self._now
+        value = self._pulse.ping(self._now)
+        if value is not None:
+            self._send_control(PING, SYN, SESSION_ID, value)
 
     # --- the end --------------------------------------------------------------------------------
 
@@ -529,6 +450,6 @@ class Session:
     def end(self, failure: str) -> None:
         """The connection is lost: every stream fails, though what has arrived can still be read."""
         self.is_over = True
-        for stream in list(self._streams.values()):
+        for stream in list(self.streams.values()):
             self._fail(stream, failure, keep_unread=True)
         self.outbox.clear()

@@ -121,7 +121,7 @@ class TwoSessions(RuleBasedStateMachine):
         unread = 0
         for end in self.ends:
             session = end.session
-            open_streams = list(session._streams.values())
+            open_streams = list(session.streams.values())
             for stream in open_streams:
                 assert stream.credit >= 0
                 assert 0 <= stream.window.left <= stream.window.size
@@ -191,7 +191,7 @@ def test_any_bytes_are_taken_in_or_end_the_session(items, cut):
                 stream.receive(7)
     decode(b"".join(server.session.take(1 << 30)))
     assert server.session.unread_bytes <= 1 << 20
-    assert len(server.session._partial_header) < 12
+    assert len(server.session._reader._partial_header) < 12
     assert not server.session.has_output
     assert server.session.stream_count <= limits.INBOUND_STREAMS_MAX
 
