@@ -160,10 +160,9 @@ def block_keepers_text(receipts: int, refused: tuple[Refusal, ...], wanted: int)
     """Say how many other peers keep blocks, and what would make them more."""
     codes = sorted({each.code for each in refused})
     why = f"{len(refused)} refused: {', '.join(codes)}" if refused else "no other peer yet"
-    if receipts >= wanted:
-        return f"blocks here and on {receipts} other peers"
     if receipts:
-        return f"blocks here and on {receipts} other peers" + (f" ({why})" if refused else "")
+        kept = f"blocks here and on {receipts} other peer{'s' if receipts > 1 else ''}"
+        return f"{kept} ({why})" if refused and receipts < wanted else kept
     text = f"only this node keeps the blocks ({why})"
     if "not_permitted" in codes:
         text += (
