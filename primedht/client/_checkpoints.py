@@ -12,7 +12,7 @@ from primedht.client._call import Call, Duration, prime_call
 from primedht.errors import InvalidArgument
 from primedht.limits import CHECKPOINT_STEP_MAX
 from primedht.pb import p2pd_pb2 as pb
-from primedht.results import PutResult
+from primedht.results import KeptBlocks, PutResult
 
 if TYPE_CHECKING:
     from primedht.tensors.checkpoint import CheckpointManifest, CheckpointPart
@@ -32,10 +32,14 @@ class FoundCheckpoint(NamedTuple):
 
 
 class PublishedCheckpoint(NamedTuple):
-    """put: where the run's record is now; None if another rank's node wrote it, or it was there."""
+    """put: where the run's record is now; None if another rank's node wrote it, or it was there.
+
+    kept: which other nodes keep what the daemon published of the step, the whole or a part; by its root.
+    """
 
     found: FoundCheckpoint
     put: PutResult | None
+    kept: KeptBlocks
 
 
 class CheckpointStep(NamedTuple):
@@ -77,7 +81,8 @@ def wait(job: str, *, timeout: Duration) -> Call[PublishedCheckpoint]:
     def on_prime(prime: pb.PrimeResponse) -> Iterator[PublishedCheckpoint]:
         for found in _checkpoints(prime):
             wrote = prime.checkpoint.HasField("put")
-            yield PublishedCheckpoint(found, _decode.put_result(prime.checkpoint.put) if wrote else None)
+            put = _decode.put_result(prime.checkpoint.put) if wrote else None
+            yield PublishedCheckpoint(found, put, _decode.kept_blocks(prime.checkpoint.kept))
 
     return prime_call("wait_checkpoint", pb.WaitCheckpointRequest(job=job), on_prime, timeout)
 

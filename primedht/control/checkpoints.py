@@ -41,6 +41,7 @@ async def wait(op: Operation) -> None:
     job = op.node.jobs.get(op.request.wait_checkpoint.job)
     published = await op.report_while(lambda: job.wait(timeout=op.timeout_s), pb.Progress.STORE, 0, None)
     checkpoint = _checkpoint(published.found)
+    checkpoint.kept.CopyFrom(encode.kept_blocks(published.kept))
     if published.put is not None:
         checkpoint.put.CopyFrom(encode.put_result(published.put, want_trace=op.want_trace))
     await op.send(pb.PrimeResponse(checkpoint=checkpoint))

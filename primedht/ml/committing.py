@@ -16,6 +16,7 @@ import trio
 from primedht import limits
 from primedht.blocks.block import make_block
 from primedht.blocks.blocks import Blocks
+from primedht.blocks.replicate.placing import Placing, not_placed
 from primedht.cids import DAG_CBOR, RAW, Cid
 from primedht.errors import BlockNotFound, OperationTimeout, PrimeDhtError
 from primedht.keys import PrivateKey
@@ -23,7 +24,7 @@ from primedht.ml.deadlines import within
 from primedht.ml.retention import Retention, manifest_pin, part_pin
 from primedht.ml.run_records import FoundCheckpoint, Records, change_steps, read_checkpoint, read_steps
 from primedht.ml.runs import Part, RunName, Shard, Step, parse_part
-from primedht.results import PutResult
+from primedht.results import KeptBlocks, PutResult
 from primedht.tensors.checkpoint import CheckpointManifest, CheckpointPart
 
 log = structlog.get_logger(__name__)
@@ -31,10 +32,14 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PublishedCheckpoint:
-    """put: where the run's record is now; None if another rank's node wrote it, or it was there."""
+    """put: where the run's record is now; None if another rank's node wrote it, or it was there.
+
+    kept: which other nodes keep what this node published of the step, all of it or its part.
+    """
 
     found: FoundCheckpoint
     put: PutResult | None
+    kept: KeptBlocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +76,21 @@ class Committing:
 
         Raises `StaleRecord`, `QuorumNotReached`, and `OperationTimeout` if other parts have not come.
         """
-        try:
-            with busy:
+        with busy:
+            try:
                 if work.shard[1] > 1:
                     await self._put_part(work)
-                published = await self._wait_for_parts(work)
-        except OperationTimeout:
-            raise  # the part is good: another rank may still complete the step
-        except PrimeDhtError:
-            if not work.was_pinned:
-                await self._blocks.unpin(work.part.file, name=work.pin)
-            raise
-        log.info("checkpoint_published", run=str(work.run), step=work.step, manifest=str(published.found.cid))
-        return published
+                found, put = await self._wait_for_parts(work)
+            except OperationTimeout:
+                raise  # the part is good: another rank may still complete the step
+            except PrimeDhtError:
+                if not work.was_pinned:
+                    await self._blocks.unpin(work.part.file, name=work.pin)
+                raise
+            log.info("checkpoint_published", run=str(work.run), step=work.step, manifest=str(found.cid))
+            placing = await self._have_kept(work, found)
+            await self._retire(work, found)
+        return PublishedCheckpoint(found, put, await placing.wait(limits.CHECKPOINT_COMMIT_S_MAX))
 
     async def _put_part(self, work: Publishing) -> None:
         key = work.run.part_key(work.step, work.attempt, work.shard)
@@ -91,14 +98,14 @@ class Committing:
         await self._records.put(key, work.part.encode(), ttl=ttl_s, once=True, timeout=work.timeout)
         self._blocks.announce(work.part.file)
 
-    async def _wait_for_parts(self, work: Publishing) -> PublishedCheckpoint:
+    async def _wait_for_parts(self, work: Publishing) -> tuple[FoundCheckpoint, PutResult | None]:
         parts: dict[int, Part] = {work.shard[0]: work.part}
         count = work.shard[1]
         delay_s = limits.CHECKPOINT_POLL_S
         with trio.move_on_after(limits.CHECKPOINT_COMMIT_S_MAX):
             while True:
                 if (found := await self._committed(work)) is not None:
-                    return PublishedCheckpoint(found, None)
+                    return found, None
                 await self._look_for_parts(work, parts)
                 if len(parts) == count:
                     return await self._commit(work, [parts[index] for index in range(count)])
@@ -130,8 +137,6 @@ class Committing:
             return None
         await self._retention.keep(found)
         self._blocks.announce(found.cid)
-        await self._have_kept(work, found)
-        await self._retention.retire(work.run, steps, found)
         return found
 
     async def _look_for_parts(self, work: Publishing, parts: dict[int, Part]) -> None:
@@ -154,7 +159,7 @@ class Committing:
             if any(index not in parts for index in some):
                 return
 
-    async def _commit(self, work: Publishing, parts: list[Part]) -> PublishedCheckpoint:
+    async def _commit(self, work: Publishing, parts: list[Part]) -> tuple[FoundCheckpoint, PutResult | None]:
         manifest = CheckpointManifest(
             run=work.run.run,
             step=work.step,
@@ -183,21 +188,27 @@ class Committing:
                     await self._blocks.unpin(block.cid, name=manifest_pin(work.run, work.step))
                 raise
             self._blocks.announce(block.cid)
-            steps = await read_steps(self._records, work.run, timeout=work.timeout)
-            await self._have_kept(work, found)
-            await self._retention.retire(work.run, steps, found)
-        return PublishedCheckpoint(found, put)
+        return found, put
 
-    async def _have_kept(self, work: Publishing, found: FoundCheckpoint) -> None:
+    async def _have_kept(self, work: Publishing, found: FoundCheckpoint) -> Placing:
         """Have other nodes keep what is here of a step: all of it or, of a step of many parts, our own.
 
         The manifest of many parts goes as plain bytes: its links lead to what is not here.
         """
         own = [found.cid]
         if len(found.manifest.parts) > 1:
-            own = [work.part.file, Cid(1, RAW, found.cid.multihash)]
+            own = [Cid(1, RAW, found.cid.multihash), work.part.file]
+        placing = not_placed(own[-1])
         for root in own:
             try:
-                await self._records.replicate(root, work.run.owner)
+                placing = await self._records.replicate(root, work.run.owner)
             except PrimeDhtError as error:
                 log.warning("checkpoint_not_replicated", root=str(root), code=error.code)
+        return placing
+
+    async def _retire(self, work: Publishing, found: FoundCheckpoint) -> None:
+        try:
+            steps = await read_steps(self._records, work.run, timeout=work.timeout)
+            await self._retention.retire(work.run, steps, found)
+        except PrimeDhtError as error:  # the next step does it
+            log.warning("checkpoints_not_retired", run=str(work.run), code=error.code)

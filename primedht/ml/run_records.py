@@ -11,6 +11,7 @@ import trio
 
 from primedht import limits
 from primedht.blocks.blocks import Blocks
+from primedht.blocks.replicate.placing import Placing
 from primedht.cids import Cid
 from primedht.errors import InvalidManifest, QuorumNotReached, StaleRecord, ValueNotFound
 from primedht.ids import PeerId
@@ -28,7 +29,7 @@ class Records(Protocol):
 
     async def delete(self, key: bytes, *, timeout: float) -> PutResult: ...
 
-    async def replicate(self, root: Cid, owner: PeerId) -> object: ...
+    async def replicate(self, root: Cid, owner: PeerId) -> Placing: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1408,20 +1408,22 @@ class FetchCheckpointRequest(_message.Message):
     def __init__(self, run: _Optional[str] = ..., step: _Optional[int] = ..., shard: _Optional[int] = ...) -> None: ...
 
 class Checkpoint(_message.Message):
-    __slots__ = ("run", "step", "cid", "manifest", "pinned", "put")
+    __slots__ = ("run", "step", "cid", "manifest", "pinned", "put", "kept")
     RUN_FIELD_NUMBER: _ClassVar[int]
     STEP_FIELD_NUMBER: _ClassVar[int]
     CID_FIELD_NUMBER: _ClassVar[int]
     MANIFEST_FIELD_NUMBER: _ClassVar[int]
     PINNED_FIELD_NUMBER: _ClassVar[int]
     PUT_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     run: str
     step: int
     cid: bytes
     manifest: bytes
     pinned: bool
     put: PutResult
-    def __init__(self, run: _Optional[str] = ..., step: _Optional[int] = ..., cid: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., pinned: bool = ..., put: _Optional[_Union[PutResult, _Mapping]] = ...) -> None: ...
+    kept: KeptBlocks
+    def __init__(self, run: _Optional[str] = ..., step: _Optional[int] = ..., cid: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., pinned: bool = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., kept: _Optional[_Union[KeptBlocks, _Mapping]] = ...) -> None: ...
 
 class ListCheckpointsRequest(_message.Message):
     __slots__ = ("run",)

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cluster import open_cluster
 from counting_proxy import CountingProxy, counting_proxy
+from durable_models import client_of, write_psk
 from model_lab import content, layers
-from processes import clean_environment, daemon, one_line_error, wait_until
+from processes import clean_environment, daemon, one_line_error, primedht, wait_until
 
 from primedht.client import Client
 from primedht.tensors.state_files import load_state
@@ -143,3 +145,36 @@ def listen(proxy: CountingProxy) -> tuple[str, str]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         proxy.target_port = free.getsockname()[1]
     return "--listen", f"/ip4/127.0.0.1/tcp/{proxy.target_port}"
+
+
+async def test_checkpoints_outlive_the_nodes_that_published_them(tmp_path: Path) -> None:
+    """On a network with a key others keep them: a whole one, and one of two ranks on two machines."""
+    psk = write_psk(tmp_path / "swarm.key")
+    async with open_cluster(tmp_path, 5, network__psk_file=psk, replication_factor=2) as cluster:
+        a, b, *rest = cluster.nodes
+        exported = primedht("key", "new", "shared", "--data-dir", a.data_dir)
+        assert exported.returncode == 0, exported.stderr
+        key = primedht("key", "export", "shared", "--data-dir", a.data_dir).stdout
+        assert primedht("key", "import", "shared", "-", "--data-dir", b.data_dir, input=key).returncode == 0
+        model = layers(2, elements=100_000)
+        async with client_of(a) as first, client_of(b) as second:
+            alone = await first.checkpoints.publish("alone", 1, model)
+            kept = (await alone.wait(timeout=60)).kept
+            assert len(kept.receipts) == 2
+            jobs = [
+                await client.checkpoints.publish("ranks", 7, [index, model], shard=(index, 2), key="shared")
+                for index, client in enumerate((first, second))
+            ]
+            for job in jobs:
+                published = await job.wait(timeout=60)
+                assert len(published.kept.receipts) == 2
+        await a.kill()
+        await b.kill()
+        async with client_of(rest[0]) as reader:
+            loaded = await reader.checkpoints.load(f"{a.peer_id}/alone")
+            np.testing.assert_array_equal(loaded["model.layers.1.weight"], model["model.layers.1.weight"])
+            states = await reader.checkpoints.load(published.found.run)
+            assert [index for index, _ in states] == [0, 1]
+            np.testing.assert_array_equal(
+                states[1][1]["model.layers.0.weight"], model["model.layers.0.weight"]
+            )
