@@ -82,8 +82,11 @@ class Departed:
                 now + limits.SET_ASIDE_S, limits.DEPARTED_PAUSE_S, was_member, now, now, is_set_aside=True
             )
 
-    def note_failure(self, peer: PeerId, now: float, *, was_member: bool) -> bool:
-        """`peer` failed a request; return False if it has failed too often, and is forgotten."""
+    def note_failure(self, peer: PeerId, now: float, *, was_member: bool, is_near: bool = False) -> bool:
+        """`peer` failed a request; return False if it has failed too often, and is forgotten.
+
+        is_near: it was or would be a neighbour, and is tried often at first: records are shared with it.
+        """
         gone = self._peers.get(peer)
         if gone is None:
             if self._make_room(was_member=was_member):
@@ -103,7 +106,10 @@ class Departed:
         ):
             del self._peers[peer]
             return False
-        gone.pause_s = min(limits.DEPARTED_PAUSE_GROWTH * gone.pause_s, limits.DEPARTED_PAUSE_S_MAX)
+        if is_near and gone.was_member and now - gone.lost_at < limits.DEPARTED_NEAR_S:
+            gone.pause_s = min(2 * gone.pause_s, limits.DEPARTED_NEAR_PAUSE_S)
+        else:
+            gone.pause_s = min(limits.DEPARTED_PAUSE_GROWTH * gone.pause_s, limits.DEPARTED_PAUSE_S_MAX)
         gone.try_at = now + gone.pause_s
         return True
 

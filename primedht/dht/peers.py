@@ -196,11 +196,12 @@ class Peers:
 
     def failed(self, peer: PeerId, error: RemoteError) -> None:
         """`peer` failed a request of ours: a member leaves the table, to be tried again later."""
-        was_member = peer in self.table
+        was_member, is_near = peer in self.table, self.is_near(peer)
         if was_member:
             log.debug("peer_dropped", peer=str(peer), code=error.code)
             self._drop(peer)
-        if not self._departed.note_failure(peer, trio.current_time(), was_member=was_member):
+        now = trio.current_time()
+        if not self._departed.note_failure(peer, now, was_member=was_member, is_near=is_near):
             self._pass_over(peer)
 
     def set_aside(self, peer: PeerId) -> None:

@@ -1,6 +1,7 @@
 """When a peer that failed is tried again: in its turn, and out of turn when others return."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import trio
@@ -60,6 +61,20 @@ def test_one_that_returns_says_nothing_of_those_lost_at_another_time(departed):
     assert departed.closest_out_of_turn(1000.0, exclude=()) is None
     bring_back(departed, lost_at=limits.DEPARTED_TOGETHER_S)
     assert departed.closest_out_of_turn(1000.0, exclude=()) == PEERS[1]
+
+
+def test_a_lost_neighbour_is_tried_often_at_first(departed):
+    peer, now, tried_at = PEERS[1], 0.0, []
+    while now < 600:
+        if peer in departed.due(now):
+            tried_at.append(now)
+            departed.note_failure(peer, now, was_member=False, is_near=True)
+        now += 5
+    pauses = [later - earlier for earlier, later in pairwise(tried_at)]
+    assert [pause for at, pause in zip(tried_at, pauses, strict=False) if at < limits.DEPARTED_NEAR_S] == [
+        10, *[limits.DEPARTED_NEAR_PAUSE_S] * 7
+    ]  # fmt: skip
+    assert pauses[8] == limits.DEPARTED_PAUSE_GROWTH * limits.DEPARTED_NEAR_PAUSE_S
 
 
 def test_a_peer_is_given_up_after_its_attempts(departed):
