@@ -1,8 +1,8 @@
 """Clusters at full size. What they measured is printed and written to docs/measured.
 
 `SOAK_NODES`, `SOAK_VALUES`, `SOAK_PEERS`, `SOAK_IDLE_S`, `SOAK_BULK_MB`, `SOAK_CALLS`,
-`SOAK_MODEL_MB`, `SOAK_FUZZ_S` and `SOAK_SIMULATED` make a run smaller; a run that they change writes no
-report unless `SOAK_REPORT` names a folder for it.
+`SOAK_MODEL_MB`, `SOAK_FUZZ_S`, `SOAK_SIMULATED`, `SOAK_CHURN_NODES` and `SOAK_CHURN_H` make a run smaller; a
+run that they change writes no report unless `SOAK_REPORT` names a folder for it.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ class Sizes:
 
     bulk_mb, calls: of each pairing of implementations. model_mb: of a model.
     fuzz_s: of atheris on each core. simulated: nodes of the largest simulated network.
+    churn_nodes, churn_h: of the simulations of churn and partitions, and their virtual hours.
     """
 
     nodes: int = 20
@@ -38,6 +39,8 @@ class Sizes:
     model_mb: int = 1024
     fuzz_s: float = 600.0
     simulated: int = 10_000
+    churn_nodes: int = 200
+    churn_h: int = 24
 
 
 @pytest.fixture(scope="session")
@@ -57,6 +60,8 @@ def _sizes() -> Sizes:
         model_mb=int(os.environ.get("SOAK_MODEL_MB", full.model_mb)),
         fuzz_s=float(os.environ.get("SOAK_FUZZ_S", full.fuzz_s)),
         simulated=int(os.environ.get("SOAK_SIMULATED", full.simulated)),
+        churn_nodes=int(os.environ.get("SOAK_CHURN_NODES", full.churn_nodes)),
+        churn_h=int(os.environ.get("SOAK_CHURN_H", full.churn_h)),
     )
 
 
