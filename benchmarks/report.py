@@ -110,7 +110,21 @@ def peers(report: Mapping[str, Any], folder: Path) -> str:
         "record along with each peer: 4.8 KB in all where the others send 1.1. Connections "
         "are set up, identified on both sides and closed, eight at a time.\n\n"
         "![requests](benchmarks/requests.svg)\n\n![bulk](benchmarks/bulk.svg)\n\n"
-        "Rate, and CPU of the server for each; ratios above 1 are in our favour.\n\n" + table(head, rows)
+        "Rate, and CPU of the server for each; ratios above 1 are in our favour.\n\n"
+        + table(head, rows)
+        + "".join(behind(report["ratios"][name], name) for name in others[:1])
+    )
+
+
+def behind(ratios: Mapping[str, Any], name: str) -> str:
+    """Return in which rows our CPU time is above that of `name`, worst first."""
+    below = {row: ratio["cpu"] for row, ratio in ratios.items() if ratio["cpu"] < 1}
+    if not below:
+        return ""
+    rows = (f"{row.replace('_', ' ')} ({below[row]:.2f})" for row in sorted(below, key=below.__getitem__))
+    return (
+        f"\nMore CPU than {LABELS[name]} takes: {', '.join(rows)}. For requests and connections the next "
+        "section says where it goes. A rate below 1 where the CPU is not: the other uses every core.\n"
     )
 
 
