@@ -76,6 +76,8 @@ class Peers:
         self._admissions = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
         self._joined: list[Callable[[PeerId], None]] = []
         self._left: list[Callable[[PeerId], None]] = []
+        self._reconnected: list[Callable[[PeerId], None]] = []
+        self._cut_off: dict[PeerId, None] = {}  # members whose connection was lost, until they answer again
         self._addrs_changed: list[Callable[[], None]] = []
         self._request_timeout_s = seconds(config.request_timeout)
         self._dials = Rtt()  # of a dial and the request after it
@@ -88,13 +90,19 @@ class Peers:
         *,
         joined: Callable[[PeerId], None] | None = None,
         left: Callable[[PeerId], None] | None = None,
+        reconnected: Callable[[PeerId], None] | None = None,
         addrs_changed: Callable[[], None] | None = None,
     ) -> None:
-        """Call these when a peer enters or leaves the table, or our own addresses change."""
+        """Call these when a peer enters or leaves the table, or our own addresses change.
+
+        reconnected: a member answers again after its connection was lost; it may have started anew.
+        """
         if joined is not None:
             self._joined.append(joined)
         if left is not None:
             self._left.append(left)
+        if reconnected is not None:
+            self._reconnected.append(reconnected)
         if addrs_changed is not None:
             self._addrs_changed.append(addrs_changed)
 
@@ -183,6 +191,10 @@ class Peers:
         outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=None if dialled else took_s)
         if isinstance(outcome, Added):
             self._on_joined(peer)
+        elif peer in self._cut_off:
+            del self._cut_off[peer]
+            for call in self._reconnected:
+                call(peer)
         elif isinstance(outcome, Full):
             self._pass_over(peer)
             if now - outcome.oldest_seen > limits.EVICTION_PING_AGE_S:
@@ -282,6 +294,7 @@ class Peers:
 
     def on_disconnected(self, peer: PeerId) -> None:
         if peer in self.table:
+            self._cut_off[peer] = None
             self.consider(peer)
 
     def on_own_addrs_changed(self) -> None:
@@ -427,6 +440,7 @@ class Peers:
             self.departures.note()
         promoted = self.table.remove(peer)
         self._doubted.discard(peer)
+        self._cut_off.pop(peer, None)
         self._connections.protect(peer, False)
         for call in self._left:
             call(peer)

@@ -69,7 +69,9 @@ class Repair:
         self._budget_free_at = 0.0
         self.sent = 0
         """Copies sent since the start."""
-        peers.watch(joined=self._on_joined, left=self._on_table_change)
+        self._reconnected: dict[PeerId, None] = {}
+        """Peers that may have started anew since, with an empty store: what they hold is unknown."""
+        peers.watch(joined=self._on_joined, left=self._on_table_change, reconnected=self._on_reconnected)
         values.on_stored = self.note_stored
         values.on_received = self.note_received
 
@@ -149,6 +151,7 @@ class Repair:
             fresh, self._fresh = self._fresh, {}
             table_changed = self._table_changed.is_set()
             self._table_changed = trio.Event()
+            reconnected, self._reconnected = self._reconnected, {}
             began = trio.current_time()
             if table_changed:
                 entries = self._live_entries()
@@ -159,6 +162,8 @@ class Repair:
             for count, entry in enumerate(entries):
                 if count % limits.REPAIR_SCAN_SLICE == 0:
                     await trio.lowlevel.checkpoint()
+                if reconnected and (known := self._holders.get(entry.key)):
+                    self._holders[entry.key] = tuple(peer for peer in known if peer not in reconnected)
                 partners.update(dict.fromkeys(self._plan(entry)))
             self._peers.partners = partners
             if table_changed or len(self._holders) > 2 * len(self._values.store) + limits.REPAIR_SCAN_SLICE:
@@ -315,6 +320,10 @@ class Repair:
     def _on_table_change(self, peer: PeerId) -> None:
         self._table_changed.set()
         self._wake.set()
+
+    def _on_reconnected(self, peer: PeerId) -> None:
+        self._reconnected[peer] = None
+        self._on_table_change(peer)
 
     def _forget_gone(self) -> None:
         for key in [key for key in self._holders if self._values.store.entry(key) is None]:

@@ -123,3 +123,18 @@ async def test_a_holder_that_dies_is_replaced(autojump_clock, dies):
 
 def _holding(world, key):
     return [node for node in world.running() if node.dht.storage.entry(key) is not None]
+
+
+@pytest.mark.parametrize("silent", [False, True])
+async def test_a_holder_that_starts_anew_at_once_is_filled_again(autojump_clock, silent):
+    """It is back before anybody missed it, its store is empty, and it never left a table."""
+    async with SimWorld(67, 8, links=LINKS, config=small(replication_factor=3)) as world:
+        await world.settle()
+        await world.nodes[0].dht.put_value(KEY, b"value", keep=False)
+        await trio.sleep(60)  # by now they have asked each other
+        holder = world.closest(KEY, 3)[1]
+        await holder.crash(silent=silent)
+        await holder.restart(keep_store=False)
+        assert holder not in _holding(world, KEY)
+        waited_s = await world.until(lambda: holder in _holding(world, KEY), limit_s=60)
+        assert waited_s < limits.REPAIR_RETRY_S + 10, "asked again if it was not ready yet"
