@@ -43,6 +43,7 @@ class Plan(StrEnum):
     FORGE = "forge"  # returns records that it made up or changed
     FALSE_PROVIDER = "false_provider"  # names providers that do not exist
     FLOOD = "flood"  # stores and asks without end
+    COLLUDE = "collude"  # names fellow adversaries, takes records, and never returns one: the worst
 
 
 class Adversary:
@@ -94,7 +95,7 @@ class Adversary:
             return
         if self.plan is Plan.REPLAY:
             self._records.setdefault(message.key, record)
-        elif self.plan is not Plan.WITHHOLD:
+        elif self.plan not in (Plan.WITHHOLD, Plan.COLLUDE):
             self._records[message.key] = record
 
     def _record(self, key: bytes) -> Record | None:
@@ -110,7 +111,7 @@ class Adversary:
     def _closer(self, key: bytes, asker: PeerId) -> tuple[PeerInfo, ...]:
         if self.plan is Plan.POISON:
             return self._nobodies(key)
-        known = self._fellows if self.plan is Plan.MISLEAD else self._honest
+        known = self._fellows if self.plan in (Plan.MISLEAD, Plan.COLLUDE) else self._honest
         point = key_of(key)
         named = sorted(known, key=lambda info: key_of(info.id) ^ point)[: _NAMED + 1]
         return tuple(info for info in named if info.id != asker)[:_NAMED]

@@ -10,7 +10,15 @@ import trio
 from primedht import limits
 from primedht.kad.messages import MessageType
 from primedht.sim.census import Census
-from primedht.sim.checkers import CheckFailed, check_tables, check_tasks
+from primedht.sim.checkers import (
+    CheckFailed,
+    check_idle_messages,
+    check_memory,
+    check_operations,
+    check_tables,
+    check_tasks,
+    messages_sent,
+)
 from primedht.sim.clock import true_unix_now
 from primedht.sim.run import Run
 from primedht.sim.workload import Workload
@@ -19,7 +27,18 @@ from primedht.sim.world import SimWorld
 _TASKS_PER_NODE_MAX = 120
 """A node at rest has some 70: its workers, and a handler or two."""
 
+_NODE_BYTES_MAX = 512 << 10
+"""Its engine's objects without the store; 40 to 140 KiB in networks of 50 to 1,000 nodes."""
+
+_IDLE_MESSAGES_PER_S_MAX = 20.0
+"""Of one node, replies included; the busiest of any scenario sends 2, and 10 after sessions of a minute."""
+
+_OPERATION_BUCKETS_MEAN_MAX, _OPERATION_BUCKETS_MAX = 20, 50
+"""Messages of one operation, in k: a lookup takes 2 to 3, and one that reads around an eclipse 20."""
+
+_FOOTPRINTS_TAKEN = 100  # nodes whose memory is looked at
 _SETTLE_S = 30.0
+_CONVERGE_STEP_S = 0.5
 
 
 @dataclass(slots=True)
@@ -78,20 +97,45 @@ async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, frozense
         wanted = census.closest(key, world.config.replication_factor)
         for node in wanted:
             record = await node.dht.storage.get(key)
-            have += record is not None and record.value == newest
+            have += record is not None and work.ledger.is_current(key, record.value)
         missing += len(wanted) - have
         if not have and not await _anybody_has(world, key, newest):
             lost.add(key)
     return missing, frozenset(lost)
 
 
+async def converge(world: SimWorld, work: Workload, *, limit_s: float) -> float | None:
+    """Wait until no copy is missing that any is left of; return the seconds, or None after `limit_s`."""
+    began = trio.current_time()
+    while trio.current_time() - began < limit_s:
+        missing, lost = await missing_copies(world, work)
+        if missing <= len(lost) * min(world.config.replication_factor, len(world.serving())):
+            return trio.current_time() - began
+        await trio.sleep(_CONVERGE_STEP_S)
+    return None
+
+
 async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:
-    """After the last operation: tables, tasks and lives are as they must be."""
+    """After the last operation: tables, tasks, memory, messages and lives are as they must be."""
+    sent_before = {node.index: messages_sent(world, node) for node in world.running()}
     await trio.sleep(_SETTLE_S)
+    run.check(
+        check_idle_messages, world, sent_before, seconds=_SETTLE_S, per_node_s_max=_IDLE_MESSAGES_PER_S_MAX
+    )
     run.check(check_tables, world)
     run.check(check_tasks, world, per_node_max=_TASKS_PER_NODE_MAX)
+    running = world.running()
+    some = running[:: max(1, len(running) // _FOOTPRINTS_TAKEN)]
+    run.check(check_memory, some, per_node_bytes_max=_NODE_BYTES_MAX)
+    k = world.config.k_bucket_size
+    run.check(
+        check_operations,
+        run.measures,
+        mean_max=_OPERATION_BUCKETS_MEAN_MAX * k,
+        each_max=_OPERATION_BUCKETS_MAX * k,
+    )
     try:
-        await work.ledger.check_lives(world.running())
+        await work.ledger.check_lives(running)
     except CheckFailed as failure:
         run.failures.append(str(failure))
 

@@ -6,12 +6,14 @@ with `CheckFailed` what is wrong. Source of the idea: TigerBeetle, src/testing/*
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
 from primedht.ids import PeerId
 from primedht.sim.census import Census
+from primedht.sim.footprint import footprint_bytes
+from primedht.sim.measures import Measures, mean
 from primedht.sim.node import SimNode
 from primedht.sim.world import SimWorld
 
@@ -51,6 +53,46 @@ def check_tasks(world: SimWorld, *, per_node_max: int) -> None:
     allowed = per_node_max * max(1, len(world.running())) + 50
     if living > allowed:
         raise CheckFailed(f"{living} tasks live, {allowed} are allowed for {len(world.running())} nodes")
+
+
+def check_memory(nodes: Sequence[SimNode], *, per_node_bytes_max: int) -> None:
+    """What a node at rest keeps, its records aside, must not grow with what it has done before."""
+    for node in nodes:
+        kept = footprint_bytes(node.dht)
+        if kept > per_node_bytes_max:
+            raise CheckFailed(f"{node} keeps {kept} bytes in memory, {per_node_bytes_max} are allowed")
+
+
+def check_idle_messages(
+    world: SimWorld, sent_before: Mapping[int, int], *, seconds: float, per_node_s_max: float
+) -> None:
+    """Nodes at rest may send only so many messages, replies included.
+
+    sent_before: by node, what it had sent (`messages_sent`) when the `seconds` until now began.
+    """
+    for node in world.running():
+        sent = messages_sent(world, node) - sent_before.get(node.index, 0)
+        if sent > per_node_s_max * seconds:
+            raise CheckFailed(
+                f"{node} sent {sent} messages in {seconds:g} s at rest,"
+                f" {per_node_s_max:g} a second are allowed"
+            )
+
+
+def messages_sent(world: SimWorld, node: SimNode) -> int:
+    """Return how many requests and replies `node` has sent, in all its lives."""
+    return world.network.traffic_of[node.peer].sent.total()
+
+
+def check_operations(measures: Measures, *, mean_max: float, each_max: int) -> None:
+    """Of each kind, an operation may set off only so many messages on average, and at most."""
+    for kind, samples in measures.samples.items():
+        counts = [sample.tally.messages for sample in samples]
+        if mean(counts) > mean_max or max(counts, default=0) > each_max:
+            raise CheckFailed(
+                f"a {kind} took {mean(counts):.0f} messages, and up to {max(counts)};"
+                f" {mean_max:g} and {each_max} are allowed"
+            )
 
 
 async def holders(world: SimWorld, key: bytes, *, value: bytes | None = None) -> list[SimNode]:

@@ -62,6 +62,11 @@ class Ledger:
             raise KeyError(key)
         return history.acknowledged[-1]
 
+    def is_current(self, key: bytes, value: bytes) -> bool:
+        """Whether `value` is the newest write of `key`, or one that failed since and may be out."""
+        history = self._keys[key]
+        return value == self.newest(key).value or value in history.open
+
     def on_attempt(self, key: bytes, value: bytes) -> None:
         """Note that a put begins: from now on its value may be found."""
         history = self._keys.setdefault(key, _History())

@@ -11,13 +11,18 @@ from primedht import limits
 from primedht.dht import values
 from primedht.dht.dht import Dht
 from primedht.dht.lookup import LookupResult, Lookups
+from primedht.dht.peers import Peers
 from primedht.dht.repair import Repair
 from primedht.dht.value_store import ValueStore
 from primedht.errors import PrimeDhtError
 from primedht.records import lifetimes
 from primedht.records.record import compare
+from primedht.records.signatures import SignatureCache
+from primedht.sim.checkers import CheckFailed, check_tables
+from primedht.sim.clock import EPOCH_UNIX_S, SimClock
 from primedht.sim.run import run_scenario
 from primedht.sim.scenarios import SCENARIOS
+from primedht.sim.world import SimWorld
 
 NODES = 24
 
@@ -91,6 +96,57 @@ def test_tasks_that_pile_up(monkeypatch):
     assert "tasks live" in failures("static", lookups=0)
 
 
+def test_answers_that_are_kept_for_ever(monkeypatch):
+    take = Lookups._take
+
+    def keep(self, query, outcome, *args):
+        self.__dict__.setdefault("kept", []).append(outcome.reply)
+        return take(self, query, outcome, *args)
+
+    monkeypatch.setattr(Lookups, "_take", keep)
+    assert "bytes in memory" in failures("static", lookups=10, values=0, reads=10)
+
+
+def test_neighbours_that_are_asked_all_the_time(monkeypatch):
+    monkeypatch.setattr(limits, "NEIGHBOUR_PROBE_S", 0.0)
+    monkeypatch.setattr(limits, "LIVENESS_TICK_S", 0.5)
+    monkeypatch.setattr(limits, "LIVENESS_SCAN_TICKS", 1)
+    assert "at rest" in failures("static", duration_s=1.0, lookups=0.1, values=0, reads=10)
+
+
+def test_lookups_that_start_again_and_again(monkeypatch):
+    once = Lookups.closest_peers
+
+    async def often(self, *args, **options):
+        for _ in range(14):
+            await once(self, *args, **options)
+        return await once(self, *args, **options)
+
+    monkeypatch.setattr(Lookups, "closest_peers", often)
+    assert "a lookup took" in failures("static", lookups=0.25, values=0, reads=10)
+
+
+def test_signatures_that_nobody_checks(monkeypatch):
+    monkeypatch.setattr(SignatureCache, "verify", lambda self, *args: True)
+    assert "reads returned forgeries" in failures("adversaries", share=0.3, floods=0)
+
+
+def test_clocks_that_stand_still(monkeypatch):
+    """What has expired is served on."""
+    monkeypatch.setattr(SimClock, "unix_now", lambda self: EPOCH_UNIX_S)
+    assert "what is expired" in failures("partition", converge_limit=1)
+
+
+async def test_clients_that_stay_in_tables(autojump_clock, monkeypatch):
+    async with SimWorld(seed=2, nodes=3, start="prefilled") as world:
+        check_tables(world)
+        monkeypatch.setattr(Peers, "on_identified", lambda self, peer, protocols: None)
+        await world.nodes[1].host.serve_kad(None)
+        await trio.sleep(1)
+        with pytest.raises(CheckFailed, match="client"):
+            check_tables(world)
+
+
 def test_repair_that_never_comes(monkeypatch):
     async def never(self):
         await trio.sleep_forever()
@@ -102,13 +158,15 @@ def test_repair_that_never_comes(monkeypatch):
 def test_repair_that_ignores_its_budget(monkeypatch):
     async def send_on(self, key):
         stored = await self._values.store.get(key)
-        for peer in self._peers.table.peers()[:3]:
-            for _ in range(10):
+        for peer in self._peers.table.peers()[:2]:
+            for _ in range(5):
                 with suppress(PrimeDhtError):
                     await self._values.send(peer, stored)
 
     monkeypatch.setattr(Repair, "_repair", send_on)
-    found = failures("churn", duration_s=12.0, median=30, down=5, repair_bytes_per_s=200, values=1)
+    found = failures(
+        "churn", duration_s=8.0, median=10, down=2, repair_bytes_per_s=100, converge_max=0, reads=20
+    )
     assert "went over its budget" in found
 
 

@@ -1,4 +1,4 @@
-"""Every scenario runs, holds what it promises, and replays."""
+"""Runs replay, in another process too, and whatever goes wrong says how."""
 
 import json
 import logging
@@ -11,7 +11,6 @@ import structlog
 
 from primedht.errors import InvalidArgument
 from primedht.sim.run import Scenario, run_scenario
-from primedht.sim.scenarios import SCENARIOS
 
 
 @pytest.fixture(autouse=True)
@@ -20,34 +19,6 @@ def _quiet():
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     yield
     structlog.reset_defaults()
-
-
-QUICK = {
-    "static": {"lookups": 1, "values": 0.5},
-    "churn": {"median": 300.0, "down": 60.0},
-    "dead": {"ratio_max": 3},
-    "small": {"values": 5},
-    "partition": {"converge_max": 15},
-    "adversaries": {"share": 0.25},
-    "eclipse": {"targets": 1, "readers": 10, "k": 8, "sybils": 9, "success_min": 0.25},
-    "provide": {},
-}
-"""Overrides that keep few nodes to seconds."""
-
-
-@pytest.mark.parametrize("name", QUICK)
-def test_a_short_run_holds_what_it_promises(name):
-    result = run_scenario(
-        SCENARIOS[name], nodes=20, seed=5, duration_s=60, parameters={"reads": 200, **QUICK[name]}
-    )
-    assert result.failures == ()
-    assert result.measures.reads >= 195
-    assert result.success_rate >= QUICK[name].get("success_min", 0.95)
-    shown = json.loads(json.dumps(result.to_json()))
-    assert {"success_rate", "hops_mean", "messages_per_lookup", "digest"} <= shown.keys()
-    assert shown["messages_per_lookup"] > 0
-    assert list(result.operation_rows())
-    assert dict(result.figure_rows())["digest"] == result.digest
 
 
 def test_a_run_replays_in_another_process():

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import trio
 
-from primedht.sim.audit import RepairAudit, check_at_rest
+from primedht.sim.audit import RepairAudit, check_at_rest, converge
 from primedht.sim.measures import mean
 from primedht.sim.run import Run, Scenario
 from primedht.sim.sessions import Churn, Sessions
@@ -74,6 +74,10 @@ async def run(run: Run) -> None:
             nursery.cancel_scope.cancel()
         await audit.look()
         figures = run.measures.figures
+        took_s = await converge(world, work, limit_s=run["converge_max"])
+        run.expect(took_s is not None, f"copies still miss {run['converge_max']:g} s after the last fault")
+        if took_s is not None:
+            figures["converged_after_churn_s"] = took_s
         hours = run.duration_s / 3600
         lost_copies = churn.ends_count * run["replication"] * values / run.nodes
         figures["provider_searches"] = searches
@@ -105,5 +109,6 @@ SCENARIO = Scenario(
         "values": 0.5,
         "success_min": 0.95,
         "repair_bytes_per_s": 256 << 10,
+        "converge_max": 120,
     },
 )
