@@ -414,7 +414,11 @@ REPROVIDE_GONE_SHARE = 1 / 3  # ours: of the peers that were told; by then the o
 REPROVIDE_INTERVAL_S_MIN = 600.0  # ours: however fast peers depart
 REPROVIDE_CHANGE_MIN = 1.25  # ours: a ratio of intervals; smaller changes are not worth a new schedule
 REPROVIDE_TICK_S = 60.0  # ours: the longest time before the schedule is looked at
-REPROVIDES_AT_ONCE = 16  # ours: keys taken from the schedule at a time
+REPROVIDES_PER_S = 10.0  # ours: provider records that are overdue; each is k messages
+SWEEP_KEYS_MAX = 512  # ours: keys taken from the schedule at a time, neighbours in the keyspace
+SWEEP_KEYS_AT_ONCE = 16  # ours: of those, keys whose closest peers are being told
+SWEEP_LOOKUPS_AT_ONCE = 4  # go-libp2p-kad-dht, provider/options.go: defaultMaxWorkers
+SWEEP_AHEAD_SHARE = 1 / 64  # ours: of the interval; a key may be announced so much before its time
 STOP_TIMEOUT_S = 2.0  # ours: the engine's last writes when it is closed
 MDNS_NAMES_MAX = 256  # ours: announcements heard and not yet looked at
 

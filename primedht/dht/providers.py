@@ -1,7 +1,8 @@
 """Provider records: saying that we have some content, finding others that do, and keeping both alive.
 
 `provide` tells the k peers closest to the content's multihash and is repeated (reprovided) every 22
-hours until `stop_providing`; the schedule survives restarts and spreads over its interval.
+hours until `stop_providing`; the schedule survives restarts and spreads over its interval. Records that are
+neighbours in the keyspace are announced together (sweep.py).
 
 Holders cannot hand provider records over: peers refuse one that its provider does not send itself. So
 where peers depart fast, as this node sees by its own neighbours, it reprovides by the time a third
@@ -13,7 +14,7 @@ go-libp2p-kad-dht, routing.go and amino/defaults.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import structlog
@@ -27,11 +28,12 @@ from primedht.dht.lookup import AnyQuery, Lookups, Verdict
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.provider_store import ProviderStore
+from primedht.dht.sweep import sweep
 from primedht.errors import InvalidKey, PrimeDhtError, RemoteError
 from primedht.ids import PeerId
 from primedht.kad.messages import Message, MessageType, PeerInfo
 from primedht.kad.reprovide import ReprovideSchedule
-from primedht.results import ProvideResult, Refusal
+from primedht.results import ProvideResult, Refusal, Trace
 
 log = structlog.get_logger(__name__)
 
@@ -44,6 +46,8 @@ class Providers:
         events: Events,
     ) -> None:  # fmt: skip
         self._rpc = ports.rpc
+        self._rng = ports.rng
+        self._config = config
         self._clock: WallClock = ports.clock
         self._peers = peers
         self._lookups = lookups
@@ -51,7 +55,11 @@ class Providers:
         self._events = events
         self._request_timeout_s = seconds(config.request_timeout)
         now, unix_now = trio.current_time(), self._clock.unix_now()
-        self._schedule = ReprovideSchedule(origin_s=now - unix_now)
+        self._schedule = ReprovideSchedule(
+            origin_s=now - unix_now,
+            rate_per_s=limits.REPROVIDES_PER_S,
+            ahead_share=limits.SWEEP_AHEAD_SHARE,
+        )
         self._interval_s = limits.REPROVIDE_INTERVAL_S  # of all keys, unless peers depart faster
         self._changed = trio.Event()
         for own in store.own_provides():
@@ -68,15 +76,23 @@ class Providers:
         if not announce:
             return ProvideResult(multihash, (), ())
         self._schedule.add(multihash, trio.current_time(), interval_s=limits.REPROVIDE_INTERVAL_S)
-        return await self._announce(multihash, timeout_s=timeout_s)
+        found = await self._lookups.closest_peers(multihash, timeout_s=timeout_s)
+        return await self._announce(multihash, found.closest, found.trace, silent=set())
 
     async def stop_providing(self, multihash: bytes) -> bool:
         """Stop announcing `multihash`; False if it was not provided. Others forget it within 48 hours."""
         self._schedule.remove(multihash)
         return await self.store.stop_providing(multihash)
 
-    async def _announce(self, multihash: bytes, *, timeout_s: float) -> ProvideResult:
-        found = await self._lookups.closest_peers(multihash, timeout_s=timeout_s)
+    async def _announce(
+        self,
+        multihash: bytes,
+        closest: Sequence[PeerId],
+        trace: Trace | None,
+        *,
+        silent: set[PeerId],
+    ) -> ProvideResult:
+        """Tell `closest` but those that are `silent`; who does not take it is silent from now on."""
         ourselves = self._peers.info(self._peers.peer_id)
         message = Message(MessageType.ADD_PROVIDER, multihash, provider_peers=(ourselves,))
         told: list[PeerId] = []
@@ -86,20 +102,22 @@ class Providers:
             try:
                 await self._rpc.notify(peer, message, timeout_s=self._request_timeout_s)
             except RemoteError as error:
+                silent.add(peer)
                 failed.append(Refusal(peer, error.code))
             else:
                 told.append(peer)
 
         async with trio.open_nursery() as nursery:
-            for peer in found.closest:
-                nursery.start_soon(tell, peer)
+            for peer in closest:
+                if peer not in silent:
+                    nursery.start_soon(tell, peer)
         if told:
             await self.store.mark_provided(multihash, self._clock.unix_now())
             self._schedule.done(multihash, trio.current_time())
         else:
             self._schedule.failed(multihash, trio.current_time())
         self._changed.set()
-        return ProvideResult(multihash, tuple(told), tuple(failed), found.trace)
+        return ProvideResult(multihash, tuple(told), tuple(failed), trace)
 
     async def find(
         self, multihash: bytes, *, limit: int, timeout_s: float, emit: Callable[[PeerInfo], None]
@@ -178,18 +196,13 @@ class Providers:
     # --- reprovide -----------------------------------------------------------------------------------
 
     async def serve_reprovide(self) -> NoReturn:
-        """Announce again what is due. Only cancellation ends it."""
+        """Announce again what is due, with its neighbours in the keyspace. Only cancellation ends it."""
         while True:
             self._changed = trio.Event()
             self._keep_pace()
-            for multihash in self._schedule.poll(trio.current_time(), limit=limits.REPROVIDES_AT_ONCE):
-                try:
-                    with self._events.operation("reprovide", multihash) as outcome:
-                        announced = await self._announce(multihash, timeout_s=limits.WALK_TIMEOUT_S)
-                        outcome.peers, outcome.trace = announced.told, announced.trace
-                except PrimeDhtError as error:
-                    self._schedule.failed(multihash, trio.current_time())
-                    log.warning("reprovide_failed", multihash=multihash.hex(), code=error.code)
+            due = self._schedule.poll(trio.current_time(), limit=limits.SWEEP_KEYS_MAX)
+            if due:
+                await self._sweep(due)
             tick_at = trio.current_time() + limits.REPROVIDE_TICK_S
             with trio.move_on_at(min(self._schedule.next_poll_at(), tick_at)):
                 await self._changed.wait()
@@ -203,6 +216,29 @@ class Providers:
         if max(ratio, 1 / ratio) >= limits.REPROVIDE_CHANGE_MIN:
             self._interval_s = interval_s
             self._schedule.shorten(interval_s, trio.current_time())
+
+    async def _sweep(self, multihashes: Sequence[bytes]) -> None:
+        silent: set[PeerId] = set()
+
+        async def announce(multihash: bytes, closest: Sequence[PeerId], trace: Trace | None) -> None:
+            if not self.store.is_providing(multihash):
+                return
+            try:
+                with self._events.operation("reprovide", multihash) as outcome:
+                    announced = await self._announce(multihash, closest, trace, silent=silent)
+                    outcome.peers, outcome.trace = announced.told, announced.trace
+            except PrimeDhtError as error:
+                self._schedule.failed(multihash, trio.current_time())
+                log.warning("reprovide_failed", multihash=multihash.hex(), code=error.code)
+
+        began = trio.current_time()
+        lookups_count = await sweep(
+            self._lookups, self._rng, multihashes, announce, bucket_size=self._config.k_bucket_size
+        )
+        log.debug(
+            "swept", keys=len(multihashes), lookups=lookups_count,
+            took_s=round(trio.current_time() - began, 1), silent=len(silent),
+        )  # fmt: skip
 
 
 def _check(multihash: bytes) -> None:

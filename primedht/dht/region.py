@@ -62,6 +62,14 @@ def crowd_of(
     return Crowd(KEY_BITS - farthest.bit_length(), int(log2(network_size / bucket_size)))
 
 
+async def beside(target: Key, cpl: int, rng: Rng) -> bytes:
+    """Return a random preimage whose key shares exactly `cpl` leading bits with `target`."""
+    search = TargetSearch(target, cpl, rng.getrandbits(8 * NONCE_BYTES).to_bytes(NONCE_BYTES, "big"))
+    while (found := search.advance()) is None:
+        await trio.lowlevel.checkpoint()
+    return bytes(found)
+
+
 async def peers_around(
     lookups: Lookups,
     rng: Rng,
@@ -83,11 +91,8 @@ async def peers_around(
     found: dict[PeerId, None] = {}
 
     async def look_up(cpl: int) -> None:
-        nonce = rng.getrandbits(8 * NONCE_BYTES).to_bytes(NONCE_BYTES, "big")
-        search = TargetSearch(target, cpl, nonce)
-        while (beside := search.advance()) is None:
-            await trio.lowlevel.checkpoint()
-        result = await lookups.closest_peers(bytes(beside), timeout_s=timeout_s, tells_size=False)
+        preimage = await beside(target, cpl, rng)
+        result = await lookups.closest_peers(preimage, timeout_s=timeout_s, tells_size=False)
         found.update(dict.fromkeys(result.closest))
 
     async with trio.open_nursery() as nursery:

@@ -2,8 +2,9 @@
 
 Every item has a fixed place in its interval, given by its key: the load is even however many items
 were added at once, and neighbours in the keyspace, whose lookups lead to the same peers, come up
-together. The time between two announcements of an item is never more than its interval and, unless
-it failed, never less than half.
+together: those whose time is near are handed out with the first, so that one sweep serves them all. The
+time between two announcements of an item is never more than its interval and, unless it failed, never
+less than half, give or take the `ahead_share` of it by which it may come early.
 
 Where holders depart fast, `shorten` makes all intervals as short as that takes.
 
@@ -15,6 +16,7 @@ docs/design.md, "Keys, values, lifetimes", for values.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
@@ -24,6 +26,7 @@ from primedht.kad.key import KEY_BITS, Key, key_of
 
 _RETRY_DOUBLINGS_MAX = 10
 _ROUNDING = 1e-6  # share of an interval by which floating point may misplace a time
+_LOOKED_AT_PER_ITEM = 8  # entries examined for each item that a poll may return, however many there are
 _REBUILD_SLACK = 64  # outdated heap entries tolerated beyond as many as there are items
 
 
@@ -45,6 +48,8 @@ class ReprovideSchedule:
         origin_s: what that clock showed (or would have) at Unix time 0, so that items keep their
             places over a restart.
         rate_per_s: items handed out per second at most; more only where the intervals demand it.
+        ahead_share: how much before its time an item may be handed out with neighbours that are due, as a
+            share of its interval.
         retry_s: seconds before the first retry of a failed announcement; each further one doubles
             them, up to half the interval.
     """
@@ -54,17 +59,21 @@ class ReprovideSchedule:
         *,
         origin_s: float = 0.0,
         rate_per_s: float = 1.0,
+        ahead_share: float = 0.0,
         retry_s: float = 60.0,
         key_of: Callable[[bytes], Key] = key_of,
         bits: int = KEY_BITS,
     ) -> None:
         self._origin_s = origin_s
         self._rate_per_s = rate_per_s
+        self._ahead_share = ahead_share
         self._retry_s = retry_s
         self._key_of = key_of
         self._keyspace = float(1 << bits)
         self._items: dict[bytes, _Item] = {}
         self._heap: list[tuple[float, bytes]] = []
+        self._order: list[_Item] = []  # by place, as of the last poll
+        self._order_outdated = False
         self._load_per_s = 0.0
         self._interval_s_max = inf
         self._slot_at = -inf  # when the next item may be handed out
@@ -92,6 +101,7 @@ class ReprovideSchedule:
         """
         self.remove(item)
         place = self._key_of(item) / self._keyspace
+        self._order_outdated = True
         # A wall clock may have been set back in between.
         last = -inf if age_s is None else now - max(0.0, age_s)
         entry = self._items[item] = _Item(
@@ -114,25 +124,24 @@ class ReprovideSchedule:
         entry = self._items.pop(item, None)
         if entry is None:
             return False
+        self._order_outdated = True
         self._load_per_s = max(0.0, self._load_per_s - 1 / entry.interval_s) if self._items else 0.0
         return True
 
     def poll(self, now: float, *, limit: int) -> list[bytes]:
         """Return up to `limit` items to announce now, and call `done` or `failed` for each later.
 
-        At most one second's worth of the rate comes at once.
+        They are neighbours in the keyspace: the one due first, and those after it that are due, or will be
+        within `ahead_share` of their interval. The next come when the rate has made up for them.
         """
-        rate = self._rate()
-        self._slot_at = max(self._slot_at, now - 1.0)
-        found: list[bytes] = []
-        while len(found) < limit and self._slot_at <= now and (entry := self._first()) is not None:
-            if entry.due > now:
-                break
-            heappop(self._heap)
+        first = self._first()
+        if first is None or first.due > now or self._slot_at > now:
+            return []
+        found = [first, *self._due_after(first, now, limit - 1)]
+        for entry in found:
             entry.due = inf
-            found.append(entry.item)
-            self._slot_at += 1 / rate
-        return found
+        self._slot_at = max(self._slot_at, now) + len(found) / self._rate()
+        return [entry.item for entry in found]
 
     def next_poll_at(self) -> float:
         """Return when `poll` next has something to return; `inf` if nothing waits."""
@@ -162,8 +171,8 @@ class ReprovideSchedule:
         """
         own = self._origin_s + entry.place * entry.interval_s
         gap = entry.interval_s - (last - own) % entry.interval_s
-        if gap < _ROUNDING * entry.interval_s:
-            gap += entry.interval_s  # `last` was its own time
+        if gap < (self._ahead_share + _ROUNDING) * entry.interval_s:
+            gap += entry.interval_s  # `last` was its own time, or it came along with its neighbours
         return last + (gap if gap >= entry.interval_s / 2 else (gap + entry.interval_s) / 2)
 
     def _rate(self) -> float:
@@ -177,6 +186,21 @@ class ReprovideSchedule:
             self._heap = [(one.due, one.item) for one in self._items.values() if one.due < inf]
             heapify(self._heap)
 
+    def _due_after(self, first: _Item, now: float, limit: int) -> list[_Item]:
+        """Return up to `limit` items that lie after `first` in the keyspace, and may come with it."""
+        if self._order_outdated:
+            self._order = sorted(self._items.values(), key=_place_of)
+            self._order_outdated = False
+        start = bisect_right(self._order, _place_of(first), key=_place_of)
+        found: list[_Item] = []
+        for at in range(min(len(self._order) - 1, _LOOKED_AT_PER_ITEM * limit)):
+            if len(found) >= limit:
+                break
+            entry = self._order[(start + at) % len(self._order)]
+            if entry.due <= now + self._ahead_share * entry.interval_s:
+                found.append(entry)
+        return found
+
     def _first(self) -> _Item | None:
         """Return the item due first, after dropping outdated entries."""
         while self._heap:
@@ -186,3 +210,7 @@ class ReprovideSchedule:
                 return entry
             heappop(self._heap)
         return None
+
+
+def _place_of(entry: _Item) -> tuple[float, bytes]:
+    return entry.place, entry.item

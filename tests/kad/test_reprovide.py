@@ -23,12 +23,14 @@ def tiny(**options: float) -> ReprovideSchedule:
     return ReprovideSchedule(key_of=tiny_key_of, bits=8, **options)
 
 
-def run(schedule: ReprovideSchedule, start: float, end: float) -> list[tuple[float, bytes]]:
+def run(
+    schedule: ReprovideSchedule, start: float, end: float, *, limit: int = 1000
+) -> list[tuple[float, bytes]]:
     """Announce whatever is due between `start` and `end`; each takes no time and succeeds."""
     log: list[tuple[float, bytes]] = []
     now = start
     while (now := max(now, schedule.next_poll_at())) <= end:
-        for item in schedule.poll(now, limit=1000):
+        for item in schedule.poll(now, limit=limit):
             log.append((now, item))
             schedule.done(item, now)
     return log
@@ -92,11 +94,11 @@ def test_after_a_long_pause_items_come_at_a_bounded_rate() -> None:
     schedule = tiny(rate_per_s=2.0)
     for n in range(200):
         schedule.add(key(n), 1e6, interval_s=22 * HOUR, age_s=30 * HOUR)
-    log = run(schedule, 1e6, 1e6 + 300)
+    log = run(schedule, 1e6, 1e6 + 300, limit=8)
     assert len({item for _, item in log}) == 200
     for start in range(100):
         in_ten_s = sum(start <= at - 1e6 < start + 10 for at, _ in log)
-        assert in_ten_s <= 2 * 10 + 3
+        assert in_ten_s <= 2 * 10 + 8
 
 
 def test_the_rate_never_falls_below_what_the_intervals_demand() -> None:
@@ -114,11 +116,44 @@ def test_poll_returns_no_more_than_asked_for_and_none_twice() -> None:
     for n in range(10):
         schedule.add(key(n), 0.0, interval_s=10.0, age_s=None)
     first = schedule.poll(5.0, limit=4)
-    rest = schedule.poll(5.0, limit=100)
+    assert schedule.poll(5.0, limit=100) == [], "not before the rate has made up for four"
+    rest = schedule.poll(schedule.next_poll_at(), limit=100)
     assert (len(first), len(rest)) == (4, 6)
     assert not set(first) & set(rest)
     assert schedule.next_poll_at() == inf
     assert schedule.due_at(first[0]) == inf
+
+
+def test_neighbours_whose_time_is_near_come_along_and_keep_their_places() -> None:
+    schedule = ReprovideSchedule(key_of=tiny_key_of, bits=8, rate_per_s=1000, ahead_share=1 / 16)
+    for n in (10, 11, 20, 40, 200):
+        schedule.add(key(n), 0.0, interval_s=256.0)
+    run(schedule, 0.0, 3 * 256.0)
+    batches, now = [], 3 * 256.0
+    while (now := max(now, schedule.next_poll_at())) < 6 * 256.0:
+        batch = schedule.poll(now, limit=10)
+        batches.append([item[0] for item in batch])
+        for item in batch:
+            schedule.done(item, now)
+    assert batches == 3 * [[10, 11, 20], [40], [200]]
+
+
+@given(st.sets(st.integers(0, 255), min_size=1), st.floats(0, 1e6), st.integers(1, 64))
+def test_with_neighbours_the_gaps_stay_within_bounds(numbers: set[int], start: float, limit: int) -> None:
+    """Half an interval to a whole one, give or take the share by which it may come early."""
+    interval_s, ahead_share = 1000.0, 1 / 64
+    schedule = ReprovideSchedule(key_of=tiny_key_of, bits=8, rate_per_s=1e4, ahead_share=ahead_share)
+    times: dict[bytes, list[float]] = {}
+    for n in numbers:
+        schedule.add(key(n), start, interval_s=interval_s)
+        times[key(n)] = [start]
+    for at, item in run(schedule, start, start + 5 * interval_s, limit=limit):
+        times[item].append(at)
+    for one in times.values():
+        gaps = [later - earlier for earlier, later in pairwise(one)]
+        assert len(gaps) >= 4
+        assert min(gaps) >= interval_s * (1 / 2 - ahead_share) - 0.1
+        assert max(gaps) <= interval_s * (1 + ahead_share) + 0.1  # the rate may hold a batch up
 
 
 def test_failures_are_retried_ever_more_slowly() -> None:
