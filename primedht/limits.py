@@ -415,6 +415,10 @@ REPROVIDE_INTERVAL_S_MIN = 600.0  # ours: however fast peers depart
 REPROVIDE_CHANGE_MIN = 1.25  # ours: a ratio of intervals; smaller changes are not worth a new schedule
 REPROVIDE_TICK_S = 60.0  # ours: the longest time before the schedule is looked at
 REPROVIDES_PER_S = 10.0  # ours: provider records that are overdue; each is k messages
+OPTIMISTIC_CERTAINTY = 0.9  # go-libp2p-kad-dht, lookup_optim.go: optProvIndividualThresholdCertainty
+OPTIMISTIC_RETURN_SHARE = (
+    0.5  # ours: go's 0.75 of k are rarely likely before its lookup ends, which it ends early
+)
 SWEEP_KEYS_MAX = 512  # ours: keys taken from the schedule at a time, neighbours in the keyspace
 SWEEP_KEYS_AT_ONCE = 16  # ours: of those, keys whose closest peers are being told
 SWEEP_LOOKUPS_AT_ONCE = 4  # go-libp2p-kad-dht, provider/options.go: defaultMaxWorkers

@@ -143,6 +143,10 @@ class DhtSection(_Section):
     """Paths of a lookup that share no peer, so that liars on one cannot lead the others astray; each
     costs a lookup's requests. At most alpha."""
 
+    optimistic_provide: Annotated[bool | None, Unset(_OF_PROFILE, "false")] = None
+    """Whether `provide` returns when most of the likely closest peers have been told, and goes on in the
+    background."""
+
     request_timeout: Annotated[Seconds | None, Unset(_OF_PROFILE, '"10s"')] = None
     """How long one request to a peer may take."""
 

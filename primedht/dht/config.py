@@ -43,6 +43,8 @@ class DhtConfig:
     ttl: life of an open value from its put. resiliency: beta, closest peers that must have answered.
     disjoint_paths: lookups go along so many paths that share no peer (S/Kademlia), so that liars on one
     cannot lead the others astray; each path costs a lookup's requests.
+    optimistic_provide: `provide` returns when most of the likely closest peers have been told, and goes on in
+    the background.
     mode: "auto" serves on private networks and, on public ones, where an address of ours is public.
     """
 
@@ -53,6 +55,7 @@ class DhtConfig:
     ttl: Duration = 86400
     resiliency: int = limits.RESILIENCY
     disjoint_paths: int = 1
+    optimistic_provide: bool = False
     request_timeout: Duration = limits.REQUEST_TIMEOUT_S
     mode: Literal["auto", "client", "server"] = "auto"
     network_kind: Literal["private", "public"] = "private"

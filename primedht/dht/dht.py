@@ -89,7 +89,9 @@ class Dht:
         self.values = Values(
             ports, self.peers, self.lookups, values, self._validator, config, spawn=self._spawn
         )
-        self.providers = Providers(ports, self.peers, self.lookups, providers, config, self.events)
+        self.providers = Providers(
+            ports, self.peers, self.lookups, providers, config, self.events, spawn=self._spawn
+        )
         self.repair = Repair(ports, self.peers, self.values, config)
         self.bootstrap = Bootstrap(ports, self.peers, self.lookups, config, bootstrap)
         handlers = Handlers(
@@ -214,6 +216,7 @@ class Dht:
     ) -> ProvideResult:
         """Tell the k closest peers that this node has `multihash`, now and every 22 hours.
 
+        With `config.optimistic_provide` some of them are told after this returns, and there may be no trace.
         announce: False records it here only. Raises `InvalidKey`, `StoreFull`, `StoreUnavailable`.
         """
         with self.events.operation("provide", multihash) as outcome:

@@ -70,13 +70,20 @@ class Lookups:
         self.network_size = NetworkSize(bucket_size=config.k_bucket_size)
 
     async def closest_peers(
-        self, target: bytes, *, timeout_s: float, tells_size: bool = True
+        self,
+        target: bytes,
+        *,
+        timeout_s: float,
+        tells_size: bool = True,
+        judge: Judge = lambda peer, reply: "nothing",
     ) -> LookupResult:
         """Find the k peers closest to `target`, a preimage.
 
         tells_size: whether the target is as good as random, so that the distances tell the network's size.
+        judge: as of `run`.
         """
-        result = await self.run(Message(MessageType.FIND_NODE, key=target), timeout_s=timeout_s)
+        message = Message(MessageType.FIND_NODE, key=target)
+        result = await self.run(message, timeout_s=timeout_s, judge=judge)
         if tells_size and result.trace.stopped in ("converged", "exhausted"):
             point, table = key_of(target), self._peers.table
             sizes, cpl = table.sizes_by_cpl(), common_prefix_length(point, table.self_key)

@@ -14,7 +14,7 @@ go-libp2p-kad-dht, routing.go and amino/defaults.go.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import NoReturn
 
 import structlog
@@ -22,6 +22,7 @@ import trio
 
 from primedht import limits
 from primedht.clock import WallClock
+from primedht.dht.announcement import Announcement, Optimism
 from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.events import Events
 from primedht.dht.lookup import AnyQuery, Lookups, Verdict
@@ -29,11 +30,12 @@ from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.provider_store import ProviderStore
 from primedht.dht.sweep import sweep
-from primedht.errors import InvalidKey, PrimeDhtError, RemoteError
+from primedht.errors import InvalidKey, PrimeDhtError
 from primedht.ids import PeerId
+from primedht.kad.key import distance, key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
 from primedht.kad.reprovide import ReprovideSchedule
-from primedht.results import ProvideResult, Refusal, Trace
+from primedht.results import ProvideResult, Trace
 
 log = structlog.get_logger(__name__)
 
@@ -43,7 +45,7 @@ class Providers:
 
     def __init__(
         self, ports: Ports, peers: Peers, lookups: Lookups, store: ProviderStore, config: DhtConfig,
-        events: Events,
+        events: Events, *, spawn: Callable[[Callable[[], Awaitable[None]]], None],
     ) -> None:  # fmt: skip
         self._rpc = ports.rpc
         self._rng = ports.rng
@@ -53,6 +55,7 @@ class Providers:
         self._lookups = lookups
         self.store = store
         self._events = events
+        self._spawn = spawn
         self._request_timeout_s = seconds(config.request_timeout)
         now, unix_now = trio.current_time(), self._clock.unix_now()
         self._schedule = ReprovideSchedule(
@@ -76,6 +79,8 @@ class Providers:
         if not announce:
             return ProvideResult(multihash, (), ())
         self._schedule.add(multihash, trio.current_time(), interval_s=limits.REPROVIDE_INTERVAL_S)
+        if self._config.optimistic_provide:
+            return await self._announce_early(multihash, timeout_s=timeout_s)
         found = await self._lookups.closest_peers(multihash, timeout_s=timeout_s)
         return await self._announce(multihash, found.closest, found.trace, silent=set())
 
@@ -93,31 +98,60 @@ class Providers:
         silent: set[PeerId],
     ) -> ProvideResult:
         """Tell `closest` but those that are `silent`; who does not take it is silent from now on."""
-        ourselves = self._peers.info(self._peers.peer_id)
-        message = Message(MessageType.ADD_PROVIDER, multihash, provider_peers=(ourselves,))
-        told: list[PeerId] = []
-        failed: list[Refusal] = []
-
-        async def tell(peer: PeerId) -> None:
-            try:
-                await self._rpc.notify(peer, message, timeout_s=self._request_timeout_s)
-            except RemoteError as error:
-                silent.add(peer)
-                failed.append(Refusal(peer, error.code))
-            else:
-                told.append(peer)
-
+        announcement = self._announcement(multihash, silent)
         async with trio.open_nursery() as nursery:
             for peer in closest:
-                if peer not in silent:
-                    nursery.start_soon(tell, peer)
-        if told:
+                nursery.start_soon(announcement.tell, peer)
+        await self._note_announced(multihash, announcement)
+        return announcement.result(trace)
+
+    async def _announce_early(self, multihash: bytes, *, timeout_s: float) -> ProvideResult:
+        """Tell likely peers while the lookup goes on; return when they are enough, and go on."""
+        optimism = Optimism(
+            bucket_size=self._config.k_bucket_size, network_size=self._lookups.assumed_network_size()
+        )
+        announcement, target = self._announcement(multihash, set()), key_of(multihash)
+        settled = trio.Event()
+        trace: Trace | None = None
+
+        async def tell(peer: PeerId) -> None:
+            await announcement.tell(peer)
+            if len(announcement.told) >= optimism.enough:
+                settled.set()
+
+        async def announce() -> None:
+            nonlocal trace
+            try:
+                async with trio.open_nursery() as nursery:
+
+                    def judge(peer: PeerId, reply: Message) -> Verdict:
+                        if optimism.is_likely(distance(key_of(peer), target)):
+                            nursery.start_soon(tell, peer)
+                        return "nothing"
+
+                    found = await self._lookups.closest_peers(multihash, timeout_s=timeout_s, judge=judge)
+                    trace = found.trace
+                    for peer in found.closest:
+                        nursery.start_soon(tell, peer)
+                await self._note_announced(multihash, announcement)
+            finally:
+                settled.set()
+
+        self._spawn(announce)
+        await settled.wait()
+        return announcement.result(trace)
+
+    def _announcement(self, multihash: bytes, silent: set[PeerId]) -> Announcement:
+        ourselves = self._peers.info(self._peers.peer_id)
+        return Announcement(self._rpc, multihash, ourselves, timeout_s=self._request_timeout_s, silent=silent)
+
+    async def _note_announced(self, multihash: bytes, announcement: Announcement) -> None:
+        if announcement.told:
             await self.store.mark_provided(multihash, self._clock.unix_now())
             self._schedule.done(multihash, trio.current_time())
         else:
             self._schedule.failed(multihash, trio.current_time())
         self._changed.set()
-        return ProvideResult(multihash, tuple(told), tuple(failed), trace)
 
     async def find(
         self, multihash: bytes, *, limit: int, timeout_s: float, emit: Callable[[PeerInfo], None]

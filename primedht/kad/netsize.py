@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from math import exp
 
 from primedht import limits
 from primedht.ids import PeerId
@@ -91,6 +92,21 @@ class NetworkSize:
             self._samples.popleft()
 
 
+def likely_share(bucket_size: int, network_size: float, *, certainty: float) -> float:
+    """Return the share of the keyspace within which a peer is one of the k closest with this `certainty`.
+
+    It is unless k others are closer still, and how many peers are within a share is Poisson distributed.
+    """
+    low, high = 0.0, 2.0 * bucket_size
+    while high - low > 1e-3 * bucket_size:
+        expected = (low + high) / 2
+        if _fewer_than(bucket_size, expected) >= certainty:
+            low = expected
+        else:
+            high = expected
+    return min(1.0, low / network_size) if network_size > 0 else 1.0
+
+
 def size_by_table(sizes_by_cpl: Sequence[int], *, bucket_size: int) -> float:
     """Return the number of peers that a routing table's deeper buckets tell, which know everybody.
 
@@ -114,3 +130,12 @@ def _median(weighted: Iterable[tuple[float, float]]) -> float:
         if left <= 0:
             return number
     raise ValueError("nothing has no median")
+
+
+def _fewer_than(count: int, expected: float) -> float:
+    """Return the probability of fewer than `count` events where `expected` are on average."""
+    term = total = exp(-expected)
+    for number in range(1, count):
+        term *= expected / number
+        total += term
+    return total

@@ -9,7 +9,7 @@ from tiny_keyspace import peer, tiny_key_of
 
 from primedht.ids import PeerId
 from primedht.kad.key import Key, common_prefix_length, key_of
-from primedht.kad.netsize import NetworkSize, size_by_table
+from primedht.kad.netsize import NetworkSize, likely_share, size_by_table
 
 K = 20
 
@@ -95,3 +95,18 @@ def test_a_node_without_lookups_assumes_what_its_table_tells(size: int) -> None:
         assumed.append(NetworkSize(bucket_size=K).assume(0.0, sizes))
     assert sum(assumed) / len(assumed) == pytest.approx(size, rel=0.2)
     assert all(size / 2.5 < one < size * 2.5 for one in assumed)
+
+
+@pytest.mark.parametrize("certainty", [0.5, 0.9])
+def test_within_the_likely_share_peers_are_among_the_closest(certainty: float) -> None:
+    """Of many peers at just that distance, so many are among the k closest."""
+    rng, size = Random(7), 2000
+    share = likely_share(K, size, certainty=certainty)
+    among = sum(sum(rng.random() < share for _ in range(size)) < K for _ in range(400)) / 400
+    assert among == pytest.approx(certainty, abs=0.06)
+
+
+def test_in_small_networks_everybody_is_likely() -> None:
+    assert likely_share(K, 10, certainty=0.9) == 1.0
+    assert likely_share(K, 0, certainty=0.9) == 1.0
+    assert likely_share(K, 100, certainty=0.9) == pytest.approx(0.145, abs=0.005)

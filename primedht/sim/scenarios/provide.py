@@ -27,7 +27,7 @@ _HELD_MIN = 0.995
 
 async def run(run: Run) -> None:
     """See the module."""
-    async with run.world() as world:
+    async with run.world(config=run.config(optimistic_provide=bool(run["optimistic"]))) as world:
         began = trio.current_time()
         work = Workload(world, run.measures, run.rng)
         singles = max(50, int(run["singles"] * run.nodes))
@@ -101,4 +101,6 @@ async def _sweep(run: Run, world: SimWorld, node: SimNode, records: int) -> None
     run.expect(held >= _HELD_MIN, f"{held:.2%} of the closest peers hold what a sweep announced")
 
 
-SCENARIO = Scenario("provide", "content is provided and found", 120.0, run, {"singles": 0.5, "sweep": 0})
+SCENARIO = Scenario(
+    "provide", "content is provided and found", 120.0, run, {"singles": 0.5, "sweep": 0, "optimistic": 0}
+)
