@@ -1,4 +1,4 @@
-"""Where a node's CPU time goes while it answers: microseconds for each request, by part of the program.
+"""Where a node's CPU time goes: microseconds for each request, connection and megabyte, by part.
 
 The running server is sampled (servers.py); the shares are of the CPU time that the kernel counted.
 """
@@ -12,11 +12,12 @@ from functools import partial
 from typing import Any
 
 import trio
-from harness import machine, need_peers, open_generator
+from harness import DISCARD, SOURCE, machine, need_peers, open_generator
 from targets import Bench, Figures, Target, open_target
 
 CROWD = 100
 AT_ONCE = 10
+BULK_STREAMS = 8
 
 
 async def by_part(target: Target, work: Callable[[], Awaitable[Figures]]) -> dict[str, float]:
@@ -40,6 +41,9 @@ async def measure(seconds: float) -> dict[str, Any]:
                 work = partial(bench.requests, kind, fresh=how == "new", at_once=AT_ONCE)
                 rows[f"{kind}, {how}"] = await by_part(target, work)
         rows["connection"] = await by_part(target, bench.dial)
+        for direction, protocol in (("in", DISCARD), ("out", SOURCE)):
+            of_byte = await by_part(target, partial(bench.bulk, protocol, streams=BULK_STREAMS))
+            rows[f"MB {direction}, {BULK_STREAMS} streams"] = {part: 1e6 * us for part, us in of_byte.items()}
     return {"us_by_part": rows, "machine": about}
 
 

@@ -146,8 +146,8 @@ def hotspots(report: Mapping[str, Any], folder: Path) -> str:
         "## Where our CPU time goes\n\n"
         "`benchmarks/hotspots.py`: the running server is interrupted every few milliseconds of its CPU time, "
         "and the innermost frame of known origin takes the blame, with what it calls in C and in the kernel. "
-        "Microseconds for each, 10 at once.\n\n![hot spots](benchmarks/hotspots.svg)\n\n"
-        + table(("", *parts, "sum"), rows)
+        "Microseconds for each request, 10 at once, connection and megabyte.\n\n"
+        "![hot spots](benchmarks/hotspots.svg)\n\n" + table(("", *parts, "sum"), rows)
     )
 
 
