@@ -268,6 +268,7 @@ DEPARTED_TOGETHER_S = 180.0  # ours: members lost within so long may come back t
 DEPARTED_OUT_OF_TURN_S = 60.0  # ours: a departed peer is tried out of turn at most so often
 DEPARTED_WORD_AFTER_S = 10.0  # ours: who names a peer that failed just now may not know yet
 STRANGER_ATTEMPTS_MAX = 4  # ours: as above for peers that never were members; about a minute
+MEMBER_CLOSED_S = 3600.0  # ours: a far member that closes its connection is asked at most so often
 PASSED_OVER_S = 600.0  # ours: a peer that answered and found its bucket full is left alone so long
 PASSED_OVER_PEERS_MAX = 1024  # ours: such peers remembered
 SLOW_AFTER_S = 1.0  # ours: a lookup's patience with a peer of unknown round-trip time

@@ -70,6 +70,7 @@ class Peers:
         self._retries_granted = 0
         self._returned = trio.Event()
         self._passed_over: dict[PeerId, float] = {}  # answered, found no place: when they may try again
+        self._ask_closed_at: dict[PeerId, float] = {}  # members that closed: when the next time counts
         self._queued: set[PeerId] = set()
         # Those that we are connected to or know do not queue behind those that others told us of.
         self._checks = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
@@ -293,8 +294,17 @@ class Peers:
             self._drop(peer)
 
     def on_disconnected(self, peer: PeerId) -> None:
-        if peer in self.table:
-            self._cut_off[peer] = None
+        """A member may be dead, or have too many connections: a far one is asked once an interval.
+
+        In networks of thousands, tables are larger than what hosts keep open. Whoever dials each member
+        that closes makes that one, or the next one, close another.
+        """
+        if peer not in self.table:
+            return
+        self._cut_off[peer] = None
+        now = trio.current_time()
+        if self.is_near(peer) or now >= self._ask_closed_at.get(peer, -math.inf):
+            self._ask_closed_at[peer] = now + limits.MEMBER_CLOSED_S
             self.consider(peer)
 
     def on_own_addrs_changed(self) -> None:
@@ -438,6 +448,7 @@ class Peers:
         if self.is_near(peer):
             self.departures_lately.note()
             self.departures.note()
+        self._ask_closed_at.pop(peer, None)
         promoted = self.table.remove(peer)
         self._doubted.discard(peer)
         self._cut_off.pop(peer, None)

@@ -5,6 +5,7 @@ import trio
 from engine_lab import LINKS, info_of, small
 
 from primedht import limits
+from primedht.dht.config import DhtConfig
 from primedht.kad.messages import MessageType
 from primedht.sim.addresses import host_addr, public_ip
 from primedht.sim.checkers import check_tables
@@ -250,3 +251,41 @@ async def test_twenty_nodes_meet_within_seconds(autojump_clock):
         for node in world.nodes:
             assert set(node.dht.routing_table.peers()) == {other.peer for other in world.nodes} - {node.peer}
         assert info_of(world.nodes[0]).addrs
+
+
+async def test_a_far_member_that_closes_its_connection_is_dialled_once_in_a_while(
+    autojump_clock, monkeypatch
+):
+    """It may have too many: who dials each that closes keeps a network of thousands dialling for ever."""
+    monkeypatch.setattr(limits, "MEMBER_CLOSED_S", 60.0)
+    config = DhtConfig(k_bucket_size=4, alpha=3, replication_factor=3)
+    async with SimWorld(seed=5, nodes=40, config=config, start="prefilled") as world:
+        node = world.nodes[0]
+        far = next(
+            world.node_of(peer)
+            for peer in node.dht.routing_table
+            if not node.dht.peers.is_near(peer) and not world.node_of(peer).dht.peers.is_near(node.peer)
+        )
+        await node.host.connect(far.peer, timeout_s=5)
+        reconnected = []
+        for _ in range(3):
+            node.host.disconnect(far.peer)
+            await trio.sleep(3)
+            reconnected.append(far.peer in node.host.connected())
+        assert reconnected == [True, False, False]
+        await trio.sleep(limits.MEMBER_CLOSED_S)
+        await node.host.connect(far.peer, timeout_s=5)
+        node.host.disconnect(far.peer)
+        await trio.sleep(3)
+        assert far.peer in node.host.connected()
+
+
+async def test_a_near_member_that_closes_its_connection_is_asked_at_once_each_time(autojump_clock):
+    """Repair must know."""
+    async with SimWorld(seed=5, nodes=12, start="prefilled") as world:
+        node, near = world.nodes[:2]
+        await node.host.connect(near.peer, timeout_s=5)
+        for _ in range(3):
+            node.host.disconnect(near.peer)
+            await trio.sleep(3)
+            assert near.peer in node.host.connected()
