@@ -3,7 +3,7 @@
 The colluding name only each other, take records and return none (`adversaries` with `collude`). Where all of
 a value's R closest peers collude, nobody has it, whatever a reader does: `share ** R` of the values.
 
-    python benchmarks/adversary_curve.py --nodes 200 --seeds 1 --plot docs/measured/adversaries.svg
+    python benchmarks/adversary_curve.py --nodes 100 --plot docs/measured/adversaries.svg
 """
 
 from __future__ import annotations
@@ -21,9 +21,8 @@ from primedht.sim.plots import require_matplotlib
 from primedht.sim.run import run_scenario
 from primedht.sim.scenarios import SCENARIOS
 
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5)
-SETTINGS = ((3, 1), (6, 1), (3, 2), (3, 4))
-"""R, and disjoint paths."""
+SHARES = (0.1, 0.2, 0.35, 0.5)
+REPLICATIONS = (3, 6)
 
 
 class Point(NamedTuple):
@@ -51,7 +50,7 @@ class Point(NamedTuple):
 
 
 def measure(
-    share: float, replication: int, paths: int, *, nodes: int, seeds: int, values_per_node: float = 1.5
+    share: float, replication: int, paths: int, *, nodes: int, seeds: int, values_per_node: float = 2.0
 ) -> Point:
     """Run `adversaries` once for each seed, 1 to `seeds`."""
     reads = right = forged = 0
@@ -69,6 +68,7 @@ def measure(
                 "share": share,
                 "replication": replication,
                 "paths": paths,
+                "alpha": max(3, paths),
                 "values": values_per_node,
                 "reads": 1000,
                 "success_min": 0,
@@ -146,15 +146,17 @@ def draw(points: Sequence[Point], path: Path) -> None:
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nodes", type=int, default=200)
+    parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--paths", type=int, nargs="+", default=[1], help="disjoint paths of a lookup")
     parser.add_argument("--plot", type=Path)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     points = [
         measure(share, replication, paths, nodes=options.nodes, seeds=options.seeds)
-        for replication, paths in SETTINGS
+        for replication in REPLICATIONS
+        for paths in options.paths
         for share in SHARES
     ]
     if options.json:
