@@ -73,7 +73,7 @@ async def run(run: Run) -> None:
             await run.each(reads, read, at_once=_READS_AT_ONCE)
             nursery.cancel_scope.cancel()
         await audit.look()
-        figures = run.measures.figures
+        figures, copies = run.measures.figures, values * run["replication"]
         took_s = await converge(world, work, limit_s=run["converge_max"])
         run.expect(took_s is not None, f"copies still miss {run['converge_max']:g} s after the last fault")
         if took_s is not None:
@@ -85,7 +85,10 @@ async def run(run: Run) -> None:
         figures["ends_per_node_hour"] = churn.ends_count / run.nodes / hours
         figures["values_lost"] = audit.losses
         figures["values_lost_per_day_share"] = audit.losses / values / (hours / 24)
-        figures["missing_copies_share"] = mean(audit.missing) / (values * run["replication"])
+        figures["missing_copies_share"] = mean(audit.missing) / copies
+        run.measures.series["missing_copies_share"] = [
+            ((at + 1) * audit.every_s, missing / copies) for at, missing in enumerate(audit.missing)
+        ]
         # Little's law: what is missing on average is the rate of losing times the time to repair.
         figures["repair_s"] = mean(audit.missing) * run.duration_s / lost_copies if lost_copies else 0.0
         run.expect(not audit.overspent, f"repair went over its budget {audit.overspent} times")
