@@ -12,6 +12,7 @@ from primedht.sim.report import Result
 
 _PANEL_INCHES = (5.2, 3.6)
 _DPI = 130
+_LEVEL_LABELS_MAX = 4
 
 
 def require_matplotlib() -> None:
@@ -78,7 +79,7 @@ def _latency(axis: Any, result: Result, kinds: list[str]) -> None:
         axis.plot(rtts, [(at + 1) / len(rtts) for at in range(len(rtts))], label=kind, drawstyle="steps-post")
     axis.set(title="Latency", xlabel="mean round trips", ylabel="share of operations", ylim=(0, 1.02))
     axis.set_xlim(left=0)
-    axis.legend()
+    axis.legend(fontsize="small", framealpha=0.5)
 
 
 def _hops(axis: Any, result: Result, kinds: list[str]) -> None:
@@ -90,13 +91,14 @@ def _hops(axis: Any, result: Result, kinds: list[str]) -> None:
         axis.bar([hop + offset for hop in counts], list(counts.values()), width, label=kind)
     axis.set(title="Hops", xlabel="hops of the longest path", ylabel="share of operations")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend()
+    axis.legend(fontsize="small", framealpha=0.5)
 
 
 def _messages(axis: Any, result: Result, kinds: list[str]) -> None:
     messages = [[sample.tally.messages for sample in result.measures.samples[kind]] for kind in kinds]
     axis.boxplot(messages, showfliers=False)
-    axis.set_xticks(range(1, len(kinds) + 1), kinds)
+    tilt = {"rotation": 20, "ha": "right"} if len(kinds) > _LEVEL_LABELS_MAX else {}
+    axis.set_xticks(range(1, len(kinds) + 1), kinds, **tilt)
     axis.set(title="Messages per operation", ylabel="requests and replies")
     axis.set_ylim(bottom=0)
 
