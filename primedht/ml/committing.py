@@ -18,11 +18,18 @@ from primedht.blocks.block import make_block
 from primedht.blocks.blocks import Blocks
 from primedht.blocks.replicate.placing import Placing, not_placed
 from primedht.cids import DAG_CBOR, RAW, Cid
-from primedht.errors import BlockNotFound, OperationTimeout, PrimeDhtError
+from primedht.errors import BlockNotFound, OperationTimeout, PrimeDhtError, QuorumNotReached
 from primedht.keys import PrivateKey
 from primedht.ml.deadlines import within
 from primedht.ml.retention import Retention, manifest_pin, part_pin
-from primedht.ml.run_records import FoundCheckpoint, Records, change_steps, read_checkpoint, read_steps
+from primedht.ml.run_records import (
+    FoundCheckpoint,
+    Records,
+    change_steps,
+    put_part,
+    read_checkpoint,
+    read_steps,
+)
 from primedht.ml.runs import Part, RunName, Shard, Step, parse_part
 from primedht.results import KeptBlocks, PutResult
 from primedht.tensors.checkpoint import CheckpointManifest, CheckpointPart
@@ -94,8 +101,7 @@ class Committing:
 
     async def _put_part(self, work: Publishing) -> None:
         key = work.run.part_key(work.step, work.attempt, work.shard)
-        ttl_s = limits.CHECKPOINT_PART_TTL_S
-        await self._records.put(key, work.part.encode(), ttl=ttl_s, once=True, timeout=work.timeout)
+        await put_part(self._records, key, work.part, timeout=work.timeout)
         self._blocks.announce(work.part.file)
 
     async def _wait_for_parts(self, work: Publishing) -> tuple[FoundCheckpoint, PutResult | None]:
@@ -118,15 +124,15 @@ class Committing:
 
     async def _committed(self, work: Publishing) -> FoundCheckpoint | None:
         """Return the step if it is listed with our part in it, and keep its manifest too."""
-        steps = await read_steps(self._records, work.run, timeout=work.timeout)
-        row = steps.find(work.step)
-        if row is None:
-            return None
         try:
+            steps = await read_steps(self._records, work.run, timeout=work.timeout)
+            row = steps.find(work.step)
+            if row is None:
+                return None
             with within(work.timeout, "the manifest"):
                 found = await read_checkpoint(self._blocks, work.run, row)
-        except (BlockNotFound, OperationTimeout):
-            return None
+        except (BlockNotFound, OperationTimeout, QuorumNotReached):
+            return None  # it is looked for again
         index, count = work.shard
         parts = found.manifest.parts
         if (

@@ -15,7 +15,7 @@ from primedht.blocks.replicate.placing import Placing
 from primedht.cids import Cid
 from primedht.errors import InvalidManifest, QuorumNotReached, StaleRecord, ValueNotFound
 from primedht.ids import PeerId
-from primedht.ml.runs import RunName, Step, Steps, parse_steps
+from primedht.ml.runs import Part, RunName, Step, Steps, parse_steps
 from primedht.results import FoundValue, PutResult
 from primedht.tensors.checkpoint import CheckpointManifest, parse_checkpoint
 
@@ -72,6 +72,24 @@ async def change_steps(
                 raise
             await trio.sleep(limits.CHECKPOINT_POLL_S * (tried + random.random()))
     raise StaleRecord(f"other nodes write the checkpoints of {run} all the time; try again")
+
+
+async def put_part(records: Records, key: bytes, part: Part, *, timeout: float) -> None:
+    """Store the record of one rank's part. Raises `QuorumNotReached` if too few peers take it time and again.
+
+    A peer that dies between the lookup and its copy fails a put; the next lookup passes it by.
+    """
+    for tries_left in reversed(range(limits.CHECKPOINT_PUT_TRIES)):
+        try:
+            await records.put(
+                key, part.encode(), ttl=limits.CHECKPOINT_PART_TTL_S, once=True, timeout=timeout
+            )
+        except QuorumNotReached:
+            if not tries_left:
+                raise
+            await trio.sleep(limits.CHECKPOINT_POLL_S * (1 + random.random()))
+        else:
+            return
 
 
 async def _write(records: Records, run: RunName, steps: Steps, *, timeout: float) -> PutResult:

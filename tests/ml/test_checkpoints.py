@@ -359,6 +359,25 @@ async def test_a_refused_record_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
         assert await pinned(a) == []
 
 
+async def test_a_peer_that_dies_while_a_part_is_stored_does_not_fail_its_rank(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_nodes(1) as (a,):
+        put, failures = a.put, [QuorumNotReached("it is gone", found=2, wanted=3) for _ in range(2)]
+
+        async def fail_first(*arguments: Any, **options: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return await put(*arguments, **options)
+
+        monkeypatch.setattr(a, "put", fail_first)
+        jobs = [await a.checkpoints.publish("r", 1, state(index), shard=(index, 2)) for index in range(2)]
+        for job in jobs:
+            await job.wait()
+        assert not failures
+        assert len(await a.checkpoints.load("r")) == 2
+
+
 async def test_a_manifest_that_lies_about_sizes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_nodes(2) as (a, b):
         real = CheckpointManifest.signed
