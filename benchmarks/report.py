@@ -123,8 +123,8 @@ def behind(ratios: Mapping[str, Any], name: str) -> str:
         return ""
     rows = (f"{row.replace('_', ' ')} ({below[row]:.2f})" for row in sorted(below, key=below.__getitem__))
     return (
-        f"\nMore CPU than {LABELS[name]} takes: {', '.join(rows)}. For requests and connections the next "
-        "section says where it goes. A rate below 1 where the CPU is not: the other uses every core.\n"
+        f"\nMore CPU than {LABELS[name]} takes: {', '.join(rows)}. The next section says "
+        "where it goes. A rate below 1 where the CPU is not: the other uses every core.\n"
     )
 
 
