@@ -25,5 +25,5 @@ def test_a_model_in_place_takes_little_memory_and_no_second_place_on_disk(tmp_pa
 
 
 def test_unequal_peers_one_killed_and_one_lying(tmp_path: Path) -> None:
-    """Links of 2, 2, 2 and 0.2 MB/s: the bytes are right, and the liar is named. The soak run has the rate."""
+    """Links of 2, 2, 2 and 0.2 MB/s: the bytes are right, and the liar is named. make soak has the rate."""
     pull_from_unequal_peers(tmp_path, 24 * MIB, 2.0)
