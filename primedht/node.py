@@ -60,6 +60,7 @@ from primedht.logs import quieten_unconfigured
 from primedht.ml.aliases import Aliases
 from primedht.ml.checkpoints import Checkpoints
 from primedht.ml.models import Models
+from primedht.ml.owners import Owners
 from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
 from primedht.psk import Psk, read_psk_file
@@ -123,17 +124,9 @@ class Node:
         self._started_at = trio.current_time()
         self._names = Names(dht, self._signer, self._clock)
         self.jobs = jobs
-        ml = (
-            blocks,
-            self,
-            Aliases(store),
-            self._clock,
-            self.peer_id,
-            self._permitted_signer,
-            self._named_key,
-        )
-        self.models = Models(*ml)
-        self.checkpoints = Checkpoints(*ml, jobs)
+        owners = Owners(self.peer_id, Aliases(store), self._permitted_signer, self._named_key)
+        self.models = Models(blocks, self, owners, self._clock)
+        self.checkpoints = Checkpoints(blocks, self, owners, self._clock, jobs)
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
         if replication is not None:

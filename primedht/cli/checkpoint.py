@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from primedht.cli import common
-from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
+from primedht.cli.common import AsJson, Control, DataDirOption, NewDirectory, Timeout, date_text
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
@@ -39,7 +38,7 @@ def list_steps(
         shown = each._asdict() | {"cid": str(each.cid)}
         pinned = "  pinned" if each.pinned else ""
         size = format_size(each.size_bytes)
-        line = f"{each.step}  {_date(each.published_unix_s)}  {size}  {each.cid}{pinned}"
+        line = f"{each.step}  {date_text(each.published_unix_s)}  {size}  {each.cid}{pinned}"
         common.print_result(shown, line, as_json=as_json)
 
 
@@ -70,7 +69,7 @@ def latest(
     lines = [
         f"{found.run} step {found.step}  {size} in {parts} {'part' if parts == 1 else 'parts'}",
         f"manifest   {found.cid}",
-        f"published  {_date(manifest.created_at)}" + (", pinned" if found.pinned else ""),
+        f"published  {date_text(manifest.created_at)}" + (", pinned" if found.pinned else ""),
         *(f"{key}: {text}" for key, text in manifest.metadata.items()),
     ]
     common.print_result(shown, *map(common.printable, lines), as_json=as_json)
@@ -79,9 +78,7 @@ def latest(
 @app.command(epilog="Example: primedht checkpoint pull org/run42@300 -o step300")
 def pull(
     run: StepArgument,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where it goes; it must be new.")
-    ] = None,
+    output: NewDirectory = None,
     timeout: Timeout = "1h",
     as_json: AsJson = False,
     control: Control = None,
@@ -140,7 +137,3 @@ def _parse(run: str) -> tuple[str, int | None]:
     if at and not (step.isascii() and step.isdecimal()):
         raise InvalidArgument(f"{run[:100]!r}: a step is a number, as in run42@300")
     return name, int(step) if at else None
-
-
-def _date(unix_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(min(unix_s, 2**40)))

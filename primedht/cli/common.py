@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -45,6 +46,9 @@ Timeout = Annotated[str, typer.Option(metavar="TIME", help="Give up after this t
 KeyArgument = Annotated[
     str, typer.Argument(metavar="KEY", help="Text, /pk/<peer id>, /ipns/<name>, or 0x and hexadecimal.")
 ]
+NewDirectory = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where it goes; it must be new.")
+]
 CidArgument = Annotated[str, typer.Argument(metavar="CID", help="A content id, such as bafkrei... or Qm...")]
 
 
@@ -67,6 +71,11 @@ def key_text(key: bytes) -> str:
     from primedht.records.keys import format_key
 
     return format_key(key)
+
+
+def date_text(unix_s: float) -> str:
+    """Return a moment in UTC, to the second."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(min(unix_s, 2**40)))
 
 
 def timeout_s(text: str) -> float:

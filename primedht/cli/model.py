@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from primedht.cli import common
-from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
+from primedht.cli.common import AsJson, Control, DataDirOption, NewDirectory, Timeout, date_text
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
@@ -80,9 +79,7 @@ def push(
 @app.command(epilog="Example: primedht model pull org/resnet50@3 -o resnet50")
 def pull(
     name: NameArgument,
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where it goes; it must be new.")
-    ] = None,
+    output: NewDirectory = None,
     trace: Annotated[bool, typer.Option("--trace", help="Say which peers sent how much of it.")] = False,
     timeout: Timeout = "1h",
     as_json: AsJson = False,
@@ -133,7 +130,9 @@ def versions(
     daemon, limit_s = common.client(control, data_dir), common.timeout_s(timeout)
     for each in daemon.models.versions(name, timeout=limit_s):
         shown = each._asdict() | {"cid": str(each.cid)}
-        line = f"{each.version}  {_date(each.published_unix_s)}  {format_size(each.size_bytes)}  {each.cid}"
+        line = (
+            f"{each.version}  {date_text(each.published_unix_s)}  {format_size(each.size_bytes)}  {each.cid}"
+        )
         common.print_result(shown, line, as_json=as_json)
 
 
@@ -201,7 +200,7 @@ def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: 
     lines = [
         f"{found.name}  {format_size(manifest.size_bytes)} in {len(manifest.files)} files",
         f"manifest      {found.cid}",
-        f"published     {_date(model.updated_at)}, the first version {_date(model.created_at)}",
+        f"published     {date_text(model.updated_at)}, the first version {date_text(model.created_at)}",
         f"parameters    {model.parameters_count:,}"
         + (f" of {model.architecture}" if model.architecture else ""),
     ]
@@ -232,13 +231,9 @@ def _keepers(kept: KeptBlocks) -> list[str]:
     if not kept.receipts:
         return [f"kept          {text}"]
     return [
-        f"kept          {text}, until {_date(kept.expires_unix_s)} and longer while this node runs",
+        f"kept          {text}, until {date_text(kept.expires_unix_s)} and longer while this node runs",
         *(f"              {peer}" for peer in kept.receipts),
     ]
-
-
-def _date(unix_s: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(min(unix_s, 2**40)))
 
 
 def _pair(text: str) -> tuple[str, str]:

@@ -26,19 +26,17 @@ from primedht.errors import (
     InvalidArgument,
     InvalidManifest,
     NotPermitted,
-    PrimeDhtError,
     TooBusy,
     ValueNotFound,
     ValueTooLarge,
 )
-from primedht.ids import PeerId
 from primedht.jobs import Job, Jobs
-from primedht.keys import PrivateKey
-from primedht.ml.aliases import Aliases
 from primedht.ml.committing import Committing, PublishedCheckpoint, Publishing
 from primedht.ml.deadlines import within
+from primedht.ml.owners import Owners
+from primedht.ml.records import Records
 from primedht.ml.retention import Retention, manifest_pin, part_pin
-from primedht.ml.run_records import FoundCheckpoint, Records, change_steps, read_checkpoint, read_steps
+from primedht.ml.run_records import FoundCheckpoint, change_steps, read_checkpoint, read_steps
 from primedht.ml.runs import Part, RunName, Shard, Step, Steps, checked_shard, parse_run
 from primedht.tensors.state_files import open_state_file, read_state
 
@@ -52,20 +50,14 @@ class Checkpoints:
         self,
         blocks: Blocks,
         records: Records,
-        aliases: Aliases,
+        owners: Owners,
         clock: WallClock,
-        me: PeerId,
-        signer: Callable[[PeerId], PrivateKey],
-        named_key: Callable[[str], PrivateKey],
         jobs: Jobs,
     ) -> None:
         self._blocks = blocks
         self._records = records
-        self._aliases = aliases
+        self._owners = owners
         self._clock = clock
-        self._me = me
-        self._signer = signer
-        self._named_key = named_key
         self._jobs = jobs
         self._retention = Retention(blocks)
         self._committing = Committing(blocks, records, self._retention)
@@ -118,11 +110,11 @@ class Checkpoints:
         The job raises `StaleRecord` for a step before the last ones, `QuorumNotReached` if too few peers took
         a record, `OperationTimeout` if other parts have not come within an hour.
         """
-        me = self._me if key is None else self._named_key(key).peer_id
-        wanted = parse_run(run, me, await self._aliases.all())
+        me = self._owners.me_by(key)
+        wanted = parse_run(run, me, await self._owners.aliases.all())
         if key is not None and wanted.owner != me:
             raise NotPermitted(f"key {key} is that of {me}, and {run} is {wanted.owner}'s; write me/RUN")
-        signer = self._signer(wanted.owner)
+        signer = self._owners.signer(wanted.owner)
         shard = checked_shard(step, shard, keep, attempt)
         size_bytes = (await self._blocks.describe(file)).size_bytes
         part = Part(file, size_bytes, int(self._clock.unix_now()), dict(metadata or {}))
@@ -147,7 +139,7 @@ class Checkpoints:
     async def pin(self, run: str, step: int, *, pinned: bool = True, timeout: float = 60) -> None:
         """Keep a step however many follow it, or no longer so. Raises `ValueNotFound`, `NotPermitted`."""
         wanted = await self._parse(run)
-        self._signer(wanted.owner)
+        self._owners.signer(wanted.owner)
 
         def change(steps: Steps) -> Steps:
             steps.pick(step)
@@ -161,7 +153,7 @@ class Checkpoints:
         If the run is our own, it lists them no more either; others who loaded them still have them.
         """
         wanted = await self._parse(run)
-        if self._may_sign(wanted.owner):
+        if self._owners.may_sign(wanted.owner):
             await self._change(wanted, lambda steps: steps.without(step), timeout=timeout)
         return await self._retention.drop(wanted, step)
 
@@ -237,14 +229,7 @@ class Checkpoints:
     # --- parts of the above ------------------------------------------------------------------------------
 
     async def _parse(self, run: str) -> RunName:
-        return parse_run(run, self._me, await self._aliases.all())
-
-    def _may_sign(self, owner: PeerId) -> bool:
-        try:
-            self._signer(owner)
-        except PrimeDhtError:
-            return False
-        return True
+        return parse_run(run, self._owners.me, await self._owners.aliases.all())
 
     async def _change(self, run: RunName, change: Callable[[Steps], Steps], *, timeout: float) -> None:
         async with self._committing.locks[run.key]:

@@ -21,10 +21,10 @@ from primedht.cids import DAG_CBOR, RAW, Cid
 from primedht.errors import BlockNotFound, OperationTimeout, PrimeDhtError, QuorumNotReached
 from primedht.keys import PrivateKey
 from primedht.ml.deadlines import within
+from primedht.ml.records import Records
 from primedht.ml.retention import Retention, manifest_pin, part_pin
 from primedht.ml.run_records import (
     FoundCheckpoint,
-    Records,
     change_steps,
     put_part,
     read_checkpoint,

@@ -11,13 +11,13 @@ hashes: whoever serves a model can refuse it, and not change it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from io import BytesIO, FileIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 import trio
@@ -41,19 +41,18 @@ from primedht.errors import (
     InvalidDag,
     InvalidManifest,
     NotPermitted,
-    PrimeDhtError,
     StoreFull,
     ValueNotFound,
     ValueTooLarge,
 )
-from primedht.ids import PeerId
 from primedht.keys import PrivateKey
-from primedht.ml.aliases import Aliases
 from primedht.ml.contents import Contents, examine, list_files, read
 from primedht.ml.deadlines import within
 from primedht.ml.names import ModelName, parse_name
+from primedht.ml.owners import Owners
+from primedht.ml.records import Records
 from primedht.ml.versions import Version, Versions, parse_versions
-from primedht.results import FoundValue, KeptBlocks, PutResult
+from primedht.results import KeptBlocks, PutResult
 from primedht.tensors.manifest import (
     Manifest,
     ModelMetadata,
@@ -67,18 +66,6 @@ log = structlog.get_logger(__name__)
 
 PROFILE = profile_named("safetensors")
 _PIN = "model:"
-
-
-class Records(Protocol):
-    """Signed records, and blocks on other nodes, as `Node` has them."""
-
-    async def put(self, key: bytes, value: bytes, *, ttl: float, timeout: float) -> PutResult: ...
-
-    async def get_record(self, key: bytes, *, timeout: float) -> FoundValue: ...
-
-    async def delete(self, key: bytes, *, timeout: float) -> PutResult: ...
-
-    async def replicate(self, root: Cid, owner: PeerId) -> Placing: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,19 +107,14 @@ class Models:
         self,
         blocks: Blocks,
         records: Records,
-        aliases: Aliases,
+        owners: Owners,
         clock: WallClock,
-        me: PeerId,
-        signer: Callable[[PeerId], PrivateKey],
-        named_key: Callable[[str], PrivateKey],
     ) -> None:
-        self.aliases = aliases
+        self.aliases = owners.aliases
         self._blocks = blocks
         self._records = records
         self._clock = clock
-        self._me = me
-        self._signer = signer
-        self._named_key = named_key
+        self._owners = owners
         self._locks: defaultdict[bytes, trio.Lock] = defaultdict(trio.Lock)
 
     # --- publishing ----------------------------------------------------------------------------------
@@ -200,9 +182,9 @@ class Models:
             StaleRecord: `version` is not above the latest.
             QuorumNotReached: too few peers took the record; nothing is kept then.
         """
-        me = self._me if key is None else self._named_key(key).peer_id
+        me = self._owners.me_by(key)
         wanted = parse_name(name, me, await self.aliases.all())
-        signer = self._signer(wanted.owner)
+        signer = self._owners.signer(wanted.owner)
         if key is not None and wanted.owner != me:
             raise NotPermitted(f"key {key} is that of {me}, and {name} is {wanted.owner}'s; write me/NAME")
         if wanted.version is not None and version not in (None, wanted.version):
@@ -252,7 +234,7 @@ class Models:
         """
         wanted = await self._parse(name)
         async with self._locks[wanted.key]:
-            if self._may_sign(wanted.owner):
+            if self._owners.may_sign(wanted.owner):
                 await self._unlist(wanted, timeout=timeout)
             kept = [
                 each
@@ -321,7 +303,7 @@ class Models:
         kept = []
         async for pin in self._blocks.pins.all():
             if pin.name.startswith(_PIN):
-                name = parse_name(pin.name.removeprefix(_PIN), self._me, {})
+                name = parse_name(pin.name.removeprefix(_PIN), self._owners.me, {})
                 kept.append(KeptModel(name, pin.cid, pin.partial))
         return sorted(kept, key=lambda each: str(each.name.key) + f"{each.name.version:020}")
 
@@ -378,14 +360,7 @@ class Models:
     # --- parts of the above ------------------------------------------------------------------------------
 
     async def _parse(self, name: str) -> ModelName:
-        return parse_name(name, self._me, await self.aliases.all())
-
-    def _may_sign(self, owner: PeerId) -> bool:
-        try:
-            self._signer(owner)
-        except PrimeDhtError:
-            return False
-        return True
+        return parse_name(name, self._owners.me, await self.aliases.all())
 
     async def _versions(self, name: ModelName, *, timeout: float) -> Versions:
         """Return what the network knows of a name; no versions if that is nothing."""

@@ -5,31 +5,17 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import trio
 
 from primedht import limits
 from primedht.blocks.blocks import Blocks
-from primedht.blocks.replicate.placing import Placing
 from primedht.cids import Cid
 from primedht.errors import InvalidManifest, QuorumNotReached, StaleRecord, ValueNotFound
-from primedht.ids import PeerId
+from primedht.ml.records import Records
 from primedht.ml.runs import Part, RunName, Step, Steps, parse_steps
-from primedht.results import FoundValue, PutResult
+from primedht.results import PutResult
 from primedht.tensors.checkpoint import CheckpointManifest, parse_checkpoint
-
-
-class Records(Protocol):
-    """Signed records, and blocks on other nodes, as `Node` has them."""
-
-    async def put(self, key: bytes, value: bytes, *, ttl: float, once: bool, timeout: float) -> PutResult: ...
-
-    async def get_record(self, key: bytes, *, timeout: float) -> FoundValue: ...
-
-    async def delete(self, key: bytes, *, timeout: float) -> PutResult: ...
-
-    async def replicate(self, root: Cid, owner: PeerId) -> Placing: ...
 
 
 @dataclass(frozen=True, slots=True)

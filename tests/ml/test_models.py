@@ -279,7 +279,7 @@ async def publish_forged(
     node: Node, found: FoundModel, manifest: Manifest, *, size: int | None = None
 ) -> None:
     """Put another manifest in the place of one of the node's own, properly signed."""
-    signed = manifest.signed(node.models._signer(node.peer_id))
+    signed = manifest.signed(node.models._owners.signer(node.peer_id))
     block = make_block(signed.encode(), DAG_CBOR)
     await node.blocks.put_block(block)
     version = Version(1, block.cid, 1, signed.size_bytes if size is None else size)
