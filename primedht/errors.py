@@ -142,6 +142,12 @@ class InvalidDag(LocalError):
     code: ClassVar[str] = "invalid_dag"
 
 
+class UnknownCodec(LocalError):
+    """A value is compressed in a way that this version does not know; a newer one may."""
+
+    code: ClassVar[str] = "unknown_codec"
+
+
 class InvalidTensor(LocalError):
     """Tensors, or a file of them, that are not what they claim to be, or of a type that cannot be stored."""
 
@@ -225,6 +231,12 @@ class ProtocolViolation(RemoteError):
     """The peer sent what the protocol forbids, or reset the stream instead of answering."""
 
     code: ClassVar[str] = "protocol_violation"
+
+
+class DecompressionFailed(RemoteError):
+    """Compressed bytes are not what was said of them: damaged, cut short, of another size, or a bomb."""
+
+    code: ClassVar[str] = "decompression_failed"
 
 
 # --- the daemon, its data directory and its control socket -----------------------------------------

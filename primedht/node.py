@@ -80,7 +80,7 @@ from primedht.results import (
 from primedht.stores.backends import open_backend
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
-from primedht.transfers import InlineSink, InlineSource, ValueSink, ValueSource
+from primedht.transfers import InlineSink, InlineSource, ValueSink, ValueSource, compress_named
 
 log = structlog.get_logger(__name__)
 
@@ -180,6 +180,7 @@ class Node:
         ttl: Duration | None = None,
         min_holders: int | None = None,
         once: bool = False,
+        compress: str | None = None,
         timeout: Duration = 60,
     ) -> PutResult:
         """Store `value` under `key` on the R closest peers and keep it alive until `delete`.
@@ -192,13 +193,16 @@ class Node:
             ttl: life of an open or owned value; default the configuration's.
             min_holders: acceptances that make a success; default R, or as many peers as there are.
             once: do not put it again before it expires.
+            compress: "none", "auto" or "zstd", of what becomes blocks; default the configuration's.
         Raises:
             InvalidKey, InvalidRecord, ValueTooLarge, StaleRecord, NotPermitted: nothing was sent.
             StoreFull, DiskFull: this node has no room for the blocks.
             QuorumNotReached: fewer than `min_holders` took it.
         """
         timeout_s = seconds(timeout)
-        async with self.open_sink(key, size=len(value), ttl=ttl, min_holders=min_holders, once=once) as sink:
+        async with self.open_sink(
+            *(key,), size=len(value), ttl=ttl, min_holders=min_holders, once=once, compress=compress
+        ) as sink:
             await sink.write(value)
             return await sink.commit(timeout=timeout_s)
 
@@ -211,6 +215,7 @@ class Node:
         ttl: Duration | None = None,
         min_holders: int | None = None,
         once: bool = False,
+        compress: str | None = None,
     ) -> AsyncIterator[ValueSink]:
         """Store a value that comes in pieces; what is not committed when the block is left is forgotten.
 
@@ -218,6 +223,7 @@ class Node:
         a byte has come: `InvalidKey`, `InvalidArgument`, `ValueTooLarge`, `NotPermitted`, `StoreFull`.
         """
         wire_key, ttl_s = self._checked_put(key, ttl)
+        chosen = self.config.records.compression if compress is None else compress_named(compress)
         key_class = self.dht.classify(wire_key)
         life_s = ttl_s or seconds(self.dht.config.ttl)
 
@@ -255,6 +261,7 @@ class Node:
         async with self._values.open_sink(
             wire_key,
             size=size,
+            compress=chosen,
             once_s=life_s if once else None,
             put_inline=put_inline,
             put_pointer=put_pointer,
@@ -298,7 +305,8 @@ class Node:
             InvalidKey, ValueNotFound, QuorumNotReached, OperationTimeout.
             ValueTooLarge: it has more than `max_bytes`.
             BlockNotFound: nobody who was found has the blocks of a large value.
-            InvalidDag: they are not what their pointer says.
+            InvalidDag, DecompressionFailed: they are not what their pointer says.
+            UnknownCodec: the value is compressed in a way that this version does not know.
         """
         source = await self.open_source(key, quorum=quorum, max_bytes=max_bytes, timeout=timeout)
         value = bytearray()

@@ -8,11 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Protocol
+from typing import Literal, Protocol, cast, get_args
 
 from primedht.errors import InvalidArgument, ValueTooLarge
 from primedht.limits import CONTROL_CHUNK_BYTES
 from primedht.results import FoundValue, PutResult
+
+Compress = Literal["none", "auto", "zstd"]
+"""Whether a value is compressed before it becomes blocks; "auto": if its beginning shows that it saves."""
+
+
+def compress_named(name: str) -> Compress:
+    """Return what `name` says. Raises `InvalidArgument`."""
+    if name not in get_args(Compress):
+        raise InvalidArgument(f"compress is {name!r}; it is one of {', '.join(get_args(Compress))}")
+    return cast("Compress", name)
 
 
 class ValueSink(Protocol):

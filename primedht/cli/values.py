@@ -38,6 +38,10 @@ def put(
         int | None, typer.Option(metavar="N", min=1, help="Fail unless N peers hold it.")
     ] = None,
     once: Annotated[bool, typer.Option("--once", help="Store it once; do not keep it alive.")] = False,
+    compress: Annotated[
+        str | None,
+        typer.Option(metavar="HOW", help="Compress a large value: none, auto or zstd."),
+    ] = None,
     timeout: Timeout = "60s",
     as_json: AsJson = False,
     control: Control = None,
@@ -50,8 +54,8 @@ def put(
     daemon = common.client(control, data_dir)
     with Meter("storing") as meter:
         result = daemon.put(
-            *(wire_key, source), ttl=ttl_s, min_holders=min_holders, once=once, timeout=limit_s,
-            progress=None if isinstance(source, bytes) else meter.on_transfer,
+            *(wire_key, source), ttl=ttl_s, min_holders=min_holders, once=once, compress=compress,
+            timeout=limit_s, progress=None if isinstance(source, bytes) else meter.on_transfer,
         )  # fmt: skip
     common.print_result(common.put_json(result), f"stored on {common.holders_text(result)}", as_json=as_json)
 

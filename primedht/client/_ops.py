@@ -98,13 +98,17 @@ def put(
     ttl: Duration | None = None,
     min_holders: int | None = None,
     once: bool = False,
+    compress: str | None = None,
     timeout: Duration = CONTROL_TIMEOUT_S,
     want_trace: bool = False,
 ) -> Call[PutResult]:
-    """Store `value` under `key`. once: do not keep it alive by republishing."""
+    """Store `value` under `key`. once: do not keep it alive by republishing.
+
+    compress: "none", "auto" or "zstd", of a value that becomes blocks; None is the daemon's configuration.
+    """
     return prime_call(
         "put",
-        _put_request(key, value, ttl=ttl, min_holders=min_holders, once=once),
+        _put_request(key, value, ttl=ttl, min_holders=min_holders, once=once, compress=compress),
         lambda prime: (_decode.put_result(prime.put),),
         timeout,
         want_trace=want_trace,
@@ -320,10 +324,11 @@ def _put_request(
     ttl: Duration | None,
     min_holders: int | None = None,
     once: bool = False,
+    compress: str | None = None,
 ) -> pb.PutRequest:
     if len(value) > VALUE_BYTES_MAX:
         raise errors.ValueTooLarge(f"a value of {len(value)} bytes; a record holds at most {VALUE_BYTES_MAX}")
-    request = pb.PutRequest(key=key_bytes(key), value=value, once=once)
+    request = pb.PutRequest(key=key_bytes(key), value=value, once=once, compress=compress)
     if ttl is not None:
         request.ttl_s = seconds(ttl)
     if min_holders is not None:

@@ -77,10 +77,11 @@ class Upload:
         ttl: Duration | None,
         min_holders: int | None,
         once: bool,
+        compress: str | None,
         timeout: Duration,
         want_trace: bool,
     ) -> None:
-        begin = pb.PutBegin(key=key_bytes(key), size=size, once=once)
+        begin = pb.PutBegin(key=key_bytes(key), size=size, once=once, compress=compress)
         if ttl is not None:
             begin.ttl_s = seconds(ttl)
         if min_holders is not None:

@@ -120,6 +120,7 @@ class AsyncClient:
         ttl: Duration | None = None,
         min_holders: int | None = None,
         once: bool = False,
+        compress: str | None = None,
         timeout: Duration = 60,
         want_trace: bool = False,
         progress: OnProgress | None = None,
@@ -128,14 +129,14 @@ class AsyncClient:
         if isinstance(value, bytes) and len(value) <= VALUE_BYTES_MAX and progress is None:
             return await self._one(
                 _ops.put(
-                    *(key, value), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
-                    want_trace=want_trace,
+                    *(key, value), ttl=ttl, min_holders=min_holders, once=once, compress=compress,
+                    timeout=timeout, want_trace=want_trace,
                 )
             )  # fmt: skip
         with open_input(value) as source:
             upload = Upload(
-                *(key, source.size), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
-                want_trace=want_trace,
+                *(key, source.size), ttl=ttl, min_holders=min_holders, once=once, compress=compress,
+                timeout=timeout, want_trace=want_trace,
             )  # fmt: skip
             return await self._upload(upload, source, progress)
 

@@ -125,6 +125,7 @@ class Client:
         ttl: Duration | None = None,
         min_holders: int | None = None,
         once: bool = False,
+        compress: str | None = None,
         timeout: Duration = 60,
         want_trace: bool = False,
         progress: OnProgress | None = None,
@@ -132,20 +133,21 @@ class Client:
         """Store a value under `key`: bytes, or what a path object names or a binary file gives.
 
         Files are sent in pieces and never held in memory. once: do not keep the value alive by
-        republishing. timeout: for storing it, once its bytes are with the daemon. progress: told how far
+        republishing. compress: "none", "auto" or "zstd", of what becomes blocks; None is the daemon's
+        configuration. timeout: for storing it, once its bytes are with the daemon. progress: told how far
         it is. Raises `InvalidArgument` for a path that cannot be read.
         """
         if isinstance(value, bytes) and len(value) <= VALUE_BYTES_MAX and progress is None:
             return self._one(
                 _ops.put(
-                    *(key, value), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
-                    want_trace=want_trace,
+                    *(key, value), ttl=ttl, min_holders=min_holders, once=once, compress=compress,
+                    timeout=timeout, want_trace=want_trace,
                 )
             )  # fmt: skip
         with open_input(value) as source:
             upload = Upload(
-                *(key, source.size), ttl=ttl, min_holders=min_holders, once=once, timeout=timeout,
-                want_trace=want_trace,
+                *(key, source.size), ttl=ttl, min_holders=min_holders, once=once, compress=compress,
+                timeout=timeout, want_trace=want_trace,
             )  # fmt: skip
             return self._upload(upload, source, progress)
 

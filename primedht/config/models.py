@@ -164,6 +164,10 @@ class RecordsConfig(_Section):
     """The largest value that `put` keeps in the record itself; larger ones become blocks. At most
     value_bytes_max."""
 
+    compression: Literal["none", "auto", "zstd"] = "none"
+    """Whether larger ones are compressed first, unless a put says otherwise. "auto" tries the first MiB,
+    and does it if that saves a tenth. Not compressed, their blocks have the CIDs that kubo gives them."""
+
 
 class StorageConfig(_Section):
     """Where records are kept."""

@@ -55,6 +55,7 @@ async def _put_one(op: Operation, put: pb.PutRequest) -> pb.PutResult:
         ttl=put.ttl_s if put.HasField("ttl_s") else None,
         min_holders=put.min_holders if put.HasField("min_holders") else None,
         once=put.once,
+        compress=put.compress if put.HasField("compress") else None,
         timeout=op.timeout_s,
     )
     return encode.put_result(result, want_trace=op.want_trace)

@@ -27,6 +27,7 @@ async def put(op: Operation) -> None:
         ttl=begin.ttl_s if begin.HasField("ttl_s") else None,
         min_holders=begin.min_holders if begin.HasField("min_holders") else None,
         once=begin.once,
+        compress=begin.compress if begin.HasField("compress") else None,
     ) as sink:
         await op.send(progress(pb.Progress.TRANSFER, 0, size))
         await _take_steps(op, sink, size)

@@ -484,18 +484,20 @@ class Done(_message.Message):
     def __init__(self) -> None: ...
 
 class PutRequest(_message.Message):
-    __slots__ = ("key", "value", "ttl_s", "min_holders", "once")
+    __slots__ = ("key", "value", "ttl_s", "min_holders", "once", "compress")
     KEY_FIELD_NUMBER: _ClassVar[int]
     VALUE_FIELD_NUMBER: _ClassVar[int]
     TTL_S_FIELD_NUMBER: _ClassVar[int]
     MIN_HOLDERS_FIELD_NUMBER: _ClassVar[int]
     ONCE_FIELD_NUMBER: _ClassVar[int]
+    COMPRESS_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     value: bytes
     ttl_s: float
     min_holders: int
     once: bool
-    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_s: _Optional[float] = ..., min_holders: _Optional[int] = ..., once: bool = ...) -> None: ...
+    compress: str
+    def __init__(self, key: _Optional[bytes] = ..., value: _Optional[bytes] = ..., ttl_s: _Optional[float] = ..., min_holders: _Optional[int] = ..., once: bool = ..., compress: _Optional[str] = ...) -> None: ...
 
 class GetRequest(_message.Message):
     __slots__ = ("key", "quorum")
@@ -506,18 +508,20 @@ class GetRequest(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., quorum: _Optional[int] = ...) -> None: ...
 
 class PutBegin(_message.Message):
-    __slots__ = ("key", "size", "ttl_s", "min_holders", "once")
+    __slots__ = ("key", "size", "ttl_s", "min_holders", "once", "compress")
     KEY_FIELD_NUMBER: _ClassVar[int]
     SIZE_FIELD_NUMBER: _ClassVar[int]
     TTL_S_FIELD_NUMBER: _ClassVar[int]
     MIN_HOLDERS_FIELD_NUMBER: _ClassVar[int]
     ONCE_FIELD_NUMBER: _ClassVar[int]
+    COMPRESS_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     size: int
     ttl_s: float
     min_holders: int
     once: bool
-    def __init__(self, key: _Optional[bytes] = ..., size: _Optional[int] = ..., ttl_s: _Optional[float] = ..., min_holders: _Optional[int] = ..., once: bool = ...) -> None: ...
+    compress: str
+    def __init__(self, key: _Optional[bytes] = ..., size: _Optional[int] = ..., ttl_s: _Optional[float] = ..., min_holders: _Optional[int] = ..., once: bool = ..., compress: _Optional[str] = ...) -> None: ...
 
 class PutChunk(_message.Message):
     __slots__ = ("data",)

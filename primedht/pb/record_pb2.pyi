@@ -38,16 +38,20 @@ class Envelope(_message.Message):
     def __init__(self, version: _Optional[int] = ..., kind: _Optional[_Union[Envelope.Kind, str]] = ..., network_id: _Optional[bytes] = ..., sequence: _Optional[int] = ..., issued_unix_ms: _Optional[int] = ..., expires_unix_ms: _Optional[int] = ..., value: _Optional[bytes] = ..., public_key: _Optional[bytes] = ..., signature: _Optional[bytes] = ...) -> None: ...
 
 class Pointer(_message.Message):
-    __slots__ = ("root", "size_bytes", "dag_bytes", "blocks")
+    __slots__ = ("root", "size_bytes", "dag_bytes", "blocks", "codec", "content_bytes")
     ROOT_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DAG_BYTES_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
+    CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
     root: bytes
     size_bytes: int
     dag_bytes: int
     blocks: int
-    def __init__(self, root: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., dag_bytes: _Optional[int] = ..., blocks: _Optional[int] = ...) -> None: ...
+    codec: str
+    content_bytes: int
+    def __init__(self, root: _Optional[bytes] = ..., size_bytes: _Optional[int] = ..., dag_bytes: _Optional[int] = ..., blocks: _Optional[int] = ..., codec: _Optional[str] = ..., content_bytes: _Optional[int] = ...) -> None: ...
 
 class SignedPointer(_message.Message):
     __slots__ = ("pointer", "public_key", "signature")

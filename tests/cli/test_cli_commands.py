@@ -51,7 +51,15 @@ def test_put_says_who_holds_it(control: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["v", "--ttl", "2h"], ["-"], ["--file", "-"], ["--once", "v"], ["v", "--min-holders", "2"]]
+    "arguments",
+    [
+        ["v", "--ttl", "2h"],
+        ["-"],
+        ["--file", "-"],
+        ["--once", "v"],
+        ["v", "--min-holders", "2"],
+        ["v", "--compress", "zstd"],
+    ],
 )
 def test_the_ways_to_give_a_value(control: str, arguments: list[str]) -> None:
     text_of(control, "put", "ways", *arguments, input=b"v")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
 
@@ -12,7 +16,8 @@ from control_lab import open_lab
 from model_lab import open_nodes
 
 from primedht.client import AsyncClient
-from primedht.errors import ValueTooLarge
+from primedht.errors import DecompressionFailed, InvalidArgument, ValueTooLarge
+from primedht.records.pointer import decode_pointer, sign_open_pointer
 
 
 async def test_get_many_says_which_values_are_to_be_got_by_themselves(tmp_path: Path) -> None:
@@ -31,3 +36,26 @@ async def test_get_many_says_which_values_are_to_be_got_by_themselves(tmp_path: 
         assert isinstance(error, ValueTooLarge)
         assert "by itself" in str(error)
         assert await client.get("large") == large
+
+
+async def test_values_are_compressed_as_the_caller_says(tmp_path: Path) -> None:
+    async with (
+        open_nodes(1) as (node,),
+        open_lab(cast("Any", node), tmp_path) as lab,
+        AsyncClient(str(lab.addr)) as client,
+    ):
+        for size in (20_000, 3 << 20):  # in one request, and in chunks
+            value = bytes(size)
+            await client.put("value", value, compress="zstd")
+            pointer = decode_pointer((await node.dht.get_value(b"value")).payload)
+            assert (pointer.codec, pointer.content_bytes) == ("zstd", size)
+            assert pointer.size_bytes < 1000
+            assert await client.get("value") == value
+            with pytest.raises(InvalidArgument, match="auto"):
+                await client.put("value", value, compress="gzip")
+            lie = replace(pointer, content_bytes=size - 1)
+            signed = sign_open_pointer(node._identity, node.dht.config.network_id, b"lie", lie)
+            await node.dht.put_value(b"lie", signed)
+            with pytest.raises(DecompressionFailed):
+                await client.get("lie", to=tmp_path / "out")
+            assert not [name for name in os.listdir(tmp_path) if "out" in name], "no part of it is left"

@@ -39,14 +39,16 @@ def put(key: bytes, value: bytes = b"v", **fields: object) -> pb.Request:
 
 async def test_put_and_get(lab: ControlLab) -> None:
     async with lab.client() as client:
-        response = await client.ask(put(b"k", b"v", ttl_s=2.5, min_holders=2, once=True))
+        response = await client.ask(put(b"k", b"v", ttl_s=2.5, min_holders=2, once=True, compress="zstd"))
         assert list(response.prime.put.holders) == [bytes(peer(0)), bytes(peer(1))]
         assert response.prime.put.refused[0].code == "peer_timeout"
         assert not response.prime.put.HasField("trace")
         response = await client.ask(get(b"k"))
         assert (response.prime.found.value, response.prime.found.writer_unix_ms) == (b"v", 5)
         assert not response.prime.more
-    assert lab.node.calls == [("put", {"ttl": 2.5, "min_holders": 2, "once": True, "timeout": 60.0})]
+    assert lab.node.calls == [
+        ("put", {"ttl": 2.5, "min_holders": 2, "once": True, "compress": "zstd", "timeout": 60.0})
+    ]
 
 
 async def test_a_trace_comes_when_it_is_wanted(lab: ControlLab) -> None:

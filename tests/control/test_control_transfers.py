@@ -42,7 +42,8 @@ def shown(response: pb.Response) -> tuple[int, int, int | None]:
 
 async def test_each_step_of_a_put_is_answered(lab: ControlLab) -> None:
     async with lab.client() as client:
-        assert shown(await begin(client, size=5, ttl_s=2.5, min_holders=2, once=True)) == (TRANSFER, 0, 5)
+        fields = {"ttl_s": 2.5, "min_holders": 2, "once": True, "compress": "zstd"}
+        assert shown(await begin(client, size=5, **fields)) == (TRANSFER, 0, 5)
         assert shown(await client.ask(chunk(b"val"))) == (TRANSFER, 3, 5)
         assert shown(await client.ask(chunk(b"ue"))) == (TRANSFER, 5, 5)
         assert lab.node.values == {}, "nothing is there before the commit"
@@ -50,7 +51,9 @@ async def test_each_step_of_a_put_is_answered(lab: ControlLab) -> None:
         assert list(response.prime.put.holders) == [bytes(peer(0)), bytes(peer(1))]
         assert response.prime.put.trace.stopped == "converged"
     assert lab.node.values == {b"k": b"value"}
-    assert lab.node.calls == [("put", {"ttl": 2.5, "min_holders": 2, "once": True, "timeout": 7.0})]
+    assert lab.node.calls == [
+        ("put", {"ttl": 2.5, "min_holders": 2, "once": True, "compress": "zstd", "timeout": 7.0})
+    ]
 
 
 async def test_the_steps_may_be_sent_at_once(lab: ControlLab) -> None:

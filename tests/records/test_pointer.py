@@ -12,7 +12,7 @@ from primedht.kad.messages import Record
 from primedht.keys import PrivateKey
 from primedht.pb import record_pb2
 from primedht.records.keys import prime_key
-from primedht.records.pointer import MARK, Pointer, decode_pointer, sign_open_pointer
+from primedht.records.pointer import MARK, Pointer, compressed_bytes_max, decode_pointer, sign_open_pointer
 from primedht.records.record import Content, ValidRecord
 from primedht.records.signed import Envelope, sign_envelope
 from primedht.records.validator import RecordValidator
@@ -38,9 +38,31 @@ def test_a_pointer_has_one_form_and_sizes_that_can_be_true() -> None:
         replace(POINTER, root=Cid.of(b"node", DAG_CBOR)),
         replace(POINTER, root=Cid(1, 0x70, b"\x00\x04node")),
     ]
-    for raw in (b"", b"\xff", POINTER.encode() + b"\x28\x01", *(lie.encode() for lie in lies)):
+    for raw in (b"", b"\xff", POINTER.encode() + b"\x38\x01", *(lie.encode() for lie in lies)):
         with pytest.raises(InvalidRecord):
             decode_pointer(raw)
+
+
+def test_a_pointer_to_what_was_compressed_says_so_and_no_codec_need_be_known() -> None:
+    small = replace(POINTER, codec="zstd", content_bytes=9_000_000)
+    assert decode_pointer(small.encode()) == small
+    assert (small.value_bytes, POINTER.value_bytes) == (9_000_000, 3_000_000)
+    assert decode_pointer(replace(small, codec="byte-grouped-2").encode()).codec == "byte-grouped-2"
+    least = next(n for n in range(2_900_000, 3_000_000) if compressed_bytes_max(n) >= small.size_bytes)
+    assert decode_pointer(replace(small, content_bytes=least).encode())
+    for lie in (
+        replace(small, codec=""), replace(small, content_bytes=0), replace(small, codec="Zstd"),
+        replace(small, codec="a" * 33), replace(small, codec="z\n"), replace(small, content_bytes=least - 1),
+    ):  # fmt: skip
+        with pytest.raises(InvalidRecord):
+            decode_pointer(lie.encode())
+
+
+def test_a_pointer_without_a_codec_has_the_bytes_that_it_always_had() -> None:
+    before = (
+        "0a2401701220545ea538461003efdc8c81c244531b003f6f26cfccf6c0073b3239fdedf4944610c08db70118888fb7012004"
+    )
+    assert POINTER.encode().hex() == before
 
 
 def test_an_open_pointer_is_its_writers_for_one_key_of_one_network() -> None:
