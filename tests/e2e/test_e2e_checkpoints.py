@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from checkpoint_wire import publish_and_load_two_steps
 from cluster import open_cluster
-from counting_proxy import CountingProxy, counting_proxy
 from durable_models import client_of, write_psk
 from model_lab import content, layers
 from processes import clean_environment, daemon, one_line_error, primedht, wait_until
@@ -22,34 +20,10 @@ from primedht.tensors.state_files import load_state
 
 def test_a_second_step_moves_only_what_changed_on_the_wire(tmp_path: Path) -> None:
     """One layer of 24 changed: under 6 % of the TCP bytes between two daemons."""
-    layer = "model.layers.7.weight"
-    model = layers(24, elements=48 << 10)
-    size = sum(weight.nbytes for weight in model.values())
-    with counting_proxy() as to_a, counting_proxy() as to_b:
-        addrs = [f"/ip4/127.0.0.1/tcp/{proxy.port}" for proxy in (to_a, to_b)]
-        with daemon(tmp_path / "a", *listen(to_a), PRIMEDHT_NODE_ANNOUNCE=addrs[0]) as a:
-            bootstrap = [f"{addrs[0]}/p2p/{a.peer_id}"]
-            with daemon(
-                *(tmp_path / "b", *listen(to_b)), bootstrap=bootstrap, PRIMEDHT_NODE_ANNOUNCE=addrs[1]
-            ) as b:
-                wait_until(lambda: b.call("ping", a.peer_id).returncode == 0, what="b knows a")
-                with Client(data_dir=a.data_dir) as trainer, Client(data_dir=b.data_dir) as reader:
-                    run = f"{a.peer_id}/run"
-
-                    def moved(step: int, model: dict[str, Any]) -> int:
-                        state = {"step": step, "model": model}
-                        before = to_a.bytes + to_b.bytes
-                        trainer.checkpoints.publish("run", step, state).wait()
-                        loaded = reader.checkpoints.load(run)
-                        assert loaded["step"] == step
-                        np.testing.assert_array_equal(loaded["model"][layer], model[layer])
-                        return to_a.bytes + to_b.bytes - before
-
-                    first = moved(1, model)
-                    assert first > size, "all of it went through the proxies"
-                    second = moved(2, model | {layer: np.zeros(48 << 10, np.float32)})
-                    assert second > size / 24
-                    assert second < 0.06 * first
+    moved = publish_and_load_two_steps(tmp_path, 24 * 192 << 10)
+    assert moved["first_bytes"] > moved["state_bytes"], "all of it went through the proxies"
+    assert moved["second_bytes"] > moved["state_bytes"] / 24
+    assert moved["second_bytes"] < 0.06 * moved["first_bytes"]
 
 
 def test_a_run_is_looked_at_and_pulled_by_command(tmp_path: Path) -> None:
@@ -138,13 +112,6 @@ def test_ranks_on_several_daemons_commit_though_one_daemon_is_killed(tmp_path: P
                 assert process.returncode == 0
             with Client(data_dir=c.data_dir) as reader:
                 assert reader.checkpoints.load(f"{owner}/run") == [{"rank": i} for i in range(3)]
-
-
-def listen(proxy: CountingProxy) -> tuple[str, str]:
-    """Return the arguments that make a daemon listen where the proxy leads."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        proxy.target_port = free.getsockname()[1]
-    return "--listen", f"/ip4/127.0.0.1/tcp/{proxy.target_port}"
 
 
 async def test_checkpoints_outlive_the_nodes_that_published_them(tmp_path: Path) -> None:

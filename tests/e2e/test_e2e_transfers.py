@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from transfers import pull_across_a_kill, pull_from_unequal_peers, push_and_pull
+from transfers import pull_across_a_kill, pull_from_three_links, push_and_pull
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -24,6 +24,6 @@ def test_a_model_in_place_takes_little_memory_and_no_second_place_on_disk(tmp_pa
     assert max(figures["push_disk"], figures["pull_disk"]) < 1.05
 
 
-def test_unequal_peers_one_killed_and_one_lying(tmp_path: Path) -> None:
-    """Links of 2, 2, 2 and 0.2 MB/s: the bytes are right, and the liar is named. make soak has the rate."""
-    pull_from_unequal_peers(tmp_path, 24 * MIB, 2.0)
+def test_unequal_links_one_killed_and_one_lying(tmp_path: Path) -> None:
+    """Links of 20, 20 and 2 MB/s: the bytes are right, and the liar is named. make soak has the rates."""
+    pull_from_three_links(tmp_path, 64 * MIB, liar=2, killed=0)

@@ -19,13 +19,17 @@ def test_a_report_has_its_figures_and_where_they_come_from(tmp_path: Path) -> No
 
 
 def test_a_run_of_one_scenario_keeps_the_others_of_the_same_commit(tmp_path: Path) -> None:
-    for scenario, command in (("a", "make soak"), ("b", "make soak"), ("c", "another")):
+    def written(scenario: str, command: str, **figures: int) -> object:
         report = Report()
-        report.add(scenario, figure=1)
-        written = write_report(report, tmp_path, command=command).with_suffix(".json")
-        if scenario == "b":
-            assert set(json.loads(written.read_text("utf-8"))["scenarios"]) == {"a", "b"}
-    assert set(json.loads(written.read_text("utf-8"))["scenarios"]) == {"c"}
+        report.add(scenario, **figures)
+        path = write_report(report, tmp_path, command=command).with_suffix(".json")
+        return json.loads(path.read_text("utf-8"))["scenarios"]
+
+    written("a", "make soak", first=1, second=2)
+    written("b", "make soak", first=1)
+    both = {"a": {"first": 1, "second": 3}, "b": {"first": 1}}
+    assert written("a", "make soak", second=3) == both, "a test alone replaces its own figures only"
+    assert written("c", "another", first=1) == {"c": {"first": 1}}
 
 
 def test_a_machine_without_git_gets_its_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

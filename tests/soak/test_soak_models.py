@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from report import Report
-from transfers import pull_across_a_kill, pull_from_unequal_peers, push_and_pull
+from transfers import pull_across_a_kill, pull_from_three_links, push_and_pull
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -32,8 +32,16 @@ def test_4_gib_that_are_copied_take_little_memory(tmp_path: Path, report: Report
     assert max(figures["push_rss_anon_mib"], figures["pull_rss_anon_mib"]) < 300
 
 
-def test_unequal_peers_one_killed_and_one_lying(tmp_path: Path, report: Report) -> None:
-    """Links of 20, 20, 20 and 2 MB/s."""
-    figures = pull_from_unequal_peers(tmp_path, GIB, 20.0)
-    report.add("models", unequal_peers=figures["of_the_honest_links"], unequal_mb_per_s=figures["mb_per_s"])
+@pytest.mark.parametrize(
+    ("liar", "killed"), [(0, 1), (0, 2), (2, 0)], ids=["both_fast", "liar_fast", "liar_slow"]
+)
+def test_unequal_links_one_killed_and_one_lying(
+    liar: int, killed: int, tmp_path: Path, report: Report
+) -> None:
+    """Of links of 20, 20 and 2 MB/s the honest ones are used to four fifths, whoever lies and is killed."""
+    figures = pull_from_three_links(tmp_path, GIB, liar=liar, killed=killed)
+    report.add(
+        f"a GiB from links of 20, 20 and 2 MB/s, number {liar + 1} lying and {killed + 1} killed at 40 %",
+        **figures,
+    )
     assert figures["of_the_honest_links"] >= 0.8

@@ -49,7 +49,7 @@ def percentile(values: Sequence[float], share: float) -> float:
 def write_report(report: Report, folder: Path, *, command: str) -> Path:
     """Write `soak-<date>.md` and `.json` into `folder`; return the Markdown's path.
 
-    Scenarios that this run left out are kept from the same day's file, if that was of the same commit
+    Figures that this run left out are kept from the same day's file, if that was of the same commit
     and command line.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -61,7 +61,9 @@ def write_report(report: Report, folder: Path, *, command: str) -> Path:
         **_machine(),
         "other processes": f"used {report.others_share():.0%} of the machine meanwhile",
     }
-    merged = {**_earlier(stem.with_suffix(".json"), head), **report.scenarios}
+    merged = _earlier(stem.with_suffix(".json"), head)
+    for scenario, figures in report.scenarios.items():
+        merged[scenario] = {**merged.get(scenario, {}), **figures}
     document = {**head, "scenarios": merged}
     stem.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n", "utf-8")
     lines = ["# Soak test", "", "| | |", "|---|---|"]

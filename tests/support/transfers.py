@@ -23,6 +23,7 @@ from primedht.client import Client
 _PIECE_BYTES = 8 << 20
 _LIAR = str(Path(__file__).with_name("liar.py"))
 LAYERS = 24
+LINKS_MB_PER_S = (20.0, 20.0, 2.0)
 
 
 def write_model(folder: Path, size_bytes: int) -> Path:
@@ -176,46 +177,48 @@ def push_and_pull(work: Path, size_bytes: int, *, in_place: bool) -> dict[str, f
         }
 
 
-def pull_from_unequal_peers(work: Path, size_bytes: int, mb_per_s: float) -> dict[str, float]:
-    """Pull from links of 1, 1, 1 and 0.1 times a rate: one is killed at 40 %, and one of the fast ones lies.
+def pull_from_three_links(work: Path, size_bytes: int, *, liar: int, killed: int) -> dict[str, float]:
+    """Pull from three providers on `LINKS_MB_PER_S`, of which `liar` lies and `killed` is killed at 40 %.
 
-    Returns the rate by what the honest links can carry. Checks the bytes, and that the trace names the liar.
+    Returns the rate by what the honest links can carry, the killed one's until then. Checks the bytes, and
+    that the trace says of these two, and of nobody else, that they are gone and why.
     """
     folder, out = write_model(work / "m", size_bytes), work / "out"
-
-    def rate(share: float) -> dict[str, str]:
-        return {"PRIMEDHT_LIMITS_UPLOAD_RATE": str(int(share * mb_per_s * 1e6))}
-
     with ExitStack() as stack:
-        with daemon(work / "a") as a:
-            name, bootstrap = f"{a.peer_id}/m", [a.addr]
-            assert a.call("model", "push", folder, "--name", "me/m", "--in-place").returncode == 0
-            fast, doomed, slow, liar = (
-                stack.enter_context(daemon(work / who, bootstrap=bootstrap, program=program, **rate(share)))
-                for who, share, program in (
-                    ("fast", 1, ("-m", "primedht.cli")),
-                    ("doomed", 1, ("-m", "primedht.cli")),
-                    ("slow", 0.1, ("-m", "primedht.cli")),
-                    ("liar", 1, (_LIAR,)),
+        with daemon(work / "pusher") as pusher:
+            name = f"{pusher.peer_id}/m"
+            assert pusher.call("model", "push", folder, "--name", "me/m", "--in-place").returncode == 0
+            providers = [
+                stack.enter_context(
+                    daemon(
+                        work / f"provider-{number}",
+                        bootstrap=[pusher.addr],
+                        program=(_LIAR,) if number == liar else ("-m", "primedht.cli"),
+                        PRIMEDHT_LIMITS_UPLOAD_RATE=str(int(mb_per_s * 1e6)),
+                    )
                 )
-            )
-            for node in (fast, doomed, slow, liar):
-                Client(data_dir=node.data_dir).models.fetch(name)
-        puller = stack.enter_context(daemon(work / "puller", bootstrap=[fast.addr, doomed.addr, slow.addr]))
+                for number, mb_per_s in enumerate(LINKS_MB_PER_S)
+            ]
+            for provider in providers:
+                Client(data_dir=provider.data_dir).models.fetch(name)
+        puller = stack.enter_context(
+            daemon(work / "puller", bootstrap=[provider.addr for provider in providers])
+        )
         wait_until(lambda: puller.call("model", "info", name).returncode == 0, what="the model is found")
         started = time.monotonic()
         with pulling(puller, name, out, "--trace", "--json") as process:
             while here_bytes(puller) < 0.4 * size_bytes:
                 assert process.poll() is None, process.communicate()
                 time.sleep(0.01)
-            doomed.process.kill()
+            providers[killed].process.kill()
             killed_s = time.monotonic() - started
             printed, error = process.communicate(timeout=1200)
             took_s = time.monotonic() - started
             assert process.returncode == 0, error
         assert digests(out) == digests(folder)
         gone = {share["peer"]: share["gone"] for share in json.loads(printed)["peers"] if share["gone"]}
-        assert set(gone) == {liar.peer_id, doomed.peer_id}, gone
-        assert "other bytes" in gone[liar.peer_id]
-        carried = (2.1 * killed_s + 1.1 * (took_s - killed_s)) * mb_per_s * 1e6
-        return {"of_the_honest_links": size_bytes / carried, "mb_per_s": size_bytes / took_s / 1e6}
+        assert set(gone) == {providers[liar].peer_id, providers[killed].peer_id}, gone
+        assert "other bytes" in gone[providers[liar].peer_id]
+        honest = sum(rate for number, rate in enumerate(LINKS_MB_PER_S) if number != liar)
+        carried_mb = honest * killed_s + (honest - LINKS_MB_PER_S[killed]) * (took_s - killed_s)
+        return {"of_the_honest_links": size_bytes / 1e6 / carried_mb, "mb_per_s": size_bytes / 1e6 / took_s}
