@@ -89,7 +89,7 @@ async def test_we_fetch_what_only_a_connected_peer_has(kind: Kind, file: File, t
 @pytest.mark.parametrize("who_holds", ["ours", "theirs"])
 @pytest.mark.parametrize("kind", ["go", "js"])
 async def test_holder_and_reader_find_each_other_by_provider_records_alone(
-    kind: Kind, who_holds: str, small_file: File
+    kind: Kind, who_holds: str, file: File
 ) -> None:
     """Both are clients of the DHT, whom a third node names to nobody, unless as a provider."""
     async with (
@@ -101,10 +101,10 @@ async def test_holder_and_reader_find_each_other_by_provider_records_alone(
             await connect(peer, third)  # type: ignore[arg-type]
             await in_table(peer, third)  # type: ignore[arg-type]
         holder, reader = (ours, theirs) if who_holds == "ours" else (theirs, ours)
-        cid = await add(holder, small_file)
+        cid = await add(holder, file)
         await holder.call("provide", multihash=Cid.from_bytes(cid).multihash)
         assert holder.peer_id not in (await reader.call("peers"))["connected"]
-        await fetch(reader, cid, small_file)
+        await fetch(reader, cid, file)
         assert holder.peer_id in (await reader.call("peers"))["connected"]
 
 
