@@ -113,7 +113,7 @@ REPLICATE_TURN_S = 30.0  # ours: how long a holder waits for each that is closer
 REPLICATE_TURN_BYTES_PER_S = 8 << 20  # ours: a repair that is slower may be done twice
 REPLICATE_WAIT_SHARE = 0.9  # ours: of what is left of a put's time
 REPLICATE_HAND_OVERS_AT_ONCE = 4  # ours: values, when this node leaves
-IMPORT_UNDO_S = 30.0  # ours: for removing what an import that failed has stored
+UNDO_S = 30.0  # ours: for removing what an operation that failed has stored
 PIN_NAME_BYTES_MAX = 256  # ours: fits a store key beside the longest CID
 SAFETENSORS_HEADER_BYTES_MAX = 8 << 20  # ours: safetensors takes 100 MB; parsed, that fills memory
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from primedht.cids import Cid
 from primedht.ids import PeerId
+from primedht.units import format_count, format_date
 
 AskOutcome = Literal["answered", "unreachable", "timeout", "violation", "abandoned"]
 
@@ -108,6 +110,18 @@ class KeptBlocks:
     size_bytes: int
     expires_unix_s: float
     done: bool
+
+    def __str__(self) -> str:
+        root = Cid.from_bytes(self.root)
+        if not self.wanted:
+            return f"{root} is kept here only: nobody is asked"
+        state = "" if self.done else ", others are still being asked"
+        text = f"{root} is kept by {len(self.receipts)} of {format_count(self.wanted, 'other peer')}{state}"
+        if self.receipts:
+            text += f", until {format_date(self.expires_unix_s)}: {', '.join(map(str, self.receipts))}"
+        if self.refused:
+            text += f"; {', '.join(f'{each.peer} refuses ({each.code})' for each in self.refused)}"
+        return text
 
 
 @dataclass(frozen=True, slots=True)

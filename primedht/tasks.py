@@ -1,4 +1,4 @@
-"""Background tasks that live as long as a block."""
+"""Background tasks that live as long as a block, and the undoing of what failed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
+
+from primedht import limits
 
 
 @asynccontextmanager
@@ -24,3 +26,8 @@ async def open_background_nursery() -> AsyncIterator[trio.Nursery]:
         nursery.cancel_scope.cancel()
     if error is not None:
         raise error
+
+
+def shielded_undo() -> trio.CancelScope:
+    """Return a scope in which what failed is undone, whoever is cancelled, for `limits.UNDO_S` at most."""
+    return trio.CancelScope(shield=True, deadline=trio.current_time() + limits.UNDO_S)

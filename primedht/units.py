@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import timedelta
 
 from primedht.errors import InvalidArgument
@@ -64,6 +65,16 @@ def format_size(count: float) -> str:
             return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
         count /= 1024
     return f"{count:.1f} TiB"
+
+
+def format_date(unix_s: float) -> str:
+    """Return a moment in UTC for people, to the second: 2026-11-23 04:20:00."""
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(min(unix_s, 2**40)))
+
+
+def format_count(count: int, noun: str) -> str:
+    """Return how many there are for people: 1 file, 1,000 files."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def exact_duration(seconds: float) -> str:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from primedht.errors import InvalidArgument
-from primedht.units import format_duration, format_size, parse_duration, parse_size
+from primedht.units import format_count, format_date, format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,7 @@ def test_what_people_read() -> None:
         "500ms", "12s", "3m5s", "2h4m", "5d3h",
     ]  # fmt: skip
     assert [format_size(each) for each in (812, 65536, 1.5 * 2**30)] == ["812 B", "64.0 KiB", "1.5 GiB"]
+    assert [format_count(each, "block") for each in (0, 1, 2, 1000)] == [
+        "0 blocks", "1 block", "2 blocks", "1,000 blocks",
+    ]  # fmt: skip
+    assert format_date(1_763_870_000.9) == "2025-11-23 03:53:20"

@@ -32,7 +32,7 @@ from primedht.cids import Cid
 from primedht.errors import PrimeDhtError, StoreFull, ValueTooLarge
 from primedht.records.pointer import Pointer
 from primedht.results import FoundValue, PutResult
-from primedht.tasks import open_background_nursery
+from primedht.tasks import open_background_nursery, shielded_undo
 from primedht.transfers import Compress
 
 log = structlog.get_logger(__name__)
@@ -79,7 +79,7 @@ class BigValues:
                     await self._blocks.announce_now(part.cid)
                 result = await put_pointer(pointer, timeout_s - (trio.current_time() - began))
             except BaseException:
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.IMPORT_UNDO_S):
+                with shielded_undo():
                     if await is_pointed_at(part.cid):
                         await self.release(key, but=part.cid)
                     else:

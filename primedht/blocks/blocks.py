@@ -26,7 +26,7 @@ from primedht.blocks import exporter
 from primedht.blocks.adding import Adding
 from primedht.blocks.balanced import Part
 from primedht.blocks.block import Block
-from primedht.blocks.blockstore import Exchange
+from primedht.blocks.blockstore import Exchange, Fetched
 from primedht.blocks.exporter import Entry, Item
 from primedht.blocks.files import DiskBlockFiles, MemoryBlockFiles
 from primedht.blocks.gc import Broken, Collected, Collector
@@ -38,7 +38,7 @@ from primedht.cids import Cid
 from primedht.clock import WallClock
 from primedht.errors import BlockNotFound, PrimeDhtError
 from primedht.stores.kv import KeyValue
-from primedht.tasks import open_background_nursery
+from primedht.tasks import open_background_nursery, shielded_undo
 
 log = structlog.get_logger(__name__)
 
@@ -97,7 +97,7 @@ class Blocks:
                 yield adding
             except BaseException:
                 hold.drop()
-                with trio.CancelScope(shield=True, deadline=trio.current_time() + limits.IMPORT_UNDO_S):
+                with shielded_undo():
                     await self._undo(adding)
                 raise
 
@@ -145,18 +145,20 @@ class Blocks:
         """Store a block. Without a pin it stays until the next collection."""
         await self.store.put([block])
 
-    async def fetch(self, root: Cid, *, timeout_s: float = math.inf, bytes_max: int | None = None) -> None:
+    async def fetch(self, root: Cid, *, timeout_s: float = math.inf, bytes_max: int | None = None) -> Fetched:
         """Return once all of a DAG is here. Raises `BlockNotFound` if it is not, and cannot be fetched.
 
         bytes_max: of what is fetched; beyond it raises `ValueTooLarge`.
         """
+        fetched = Fetched(0, 0, ())
         with self.store.hold() as hold:
             if self.exchange is not None:
-                await self.exchange.fetch(
+                fetched = await self.exchange.fetch(
                     root, recursive=True, hold=hold, timeout_s=timeout_s, bytes_max=bytes_max
                 )
             async for cid in walk(self.store, root):
                 hold.add([cid])
+        return fetched
 
     async def describe(self, cid: Cid) -> Item:
         """Return what `cid` stands for. Raises `InvalidDag`, and as `get`; so do the next ones."""

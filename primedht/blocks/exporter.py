@@ -187,6 +187,8 @@ async def _read_part(get: GetBlock, cid: Cid) -> tuple[bytes, tuple[Link, ...], 
     if cid.codec == RAW:
         return await get(cid), (), ()
     node, data = await _read(get, cid)
+    if data.kind in (Kind.DIRECTORY, Kind.HAMT_SHARD):
+        raise InvalidDag(f"{cid} is a directory; name a file in it, as in CID/PATH")
     if data.kind not in (Kind.FILE, Kind.RAW):
         raise InvalidDag(f"{cid} is no file")
     if len(node.links) != len(data.part_bytes):

@@ -37,6 +37,7 @@ from primedht.errors import (
     RemoteError,
 )
 from primedht.results import PeerShare
+from primedht.tasks import shielded_undo
 
 T = TypeVar("T")
 _LATER = (BlockNotFound, OperationTimeout, RemoteError)  # what may go better next time
@@ -232,7 +233,7 @@ async def _open_placing(blocks: Blocks, hold: Hold, root: Cid, target: Path) -> 
     except BaseException as error:
         is_final = isinstance(error, PrimeDhtError) and not isinstance(error, _LATER)
         if is_final or not blocks.store.is_durable:
-            with trio.CancelScope(shield=True):
+            with shielded_undo():
                 await placing.abandon()
         raise
     finally:

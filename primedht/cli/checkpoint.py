@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from primedht.cli import common
-from primedht.cli.common import AsJson, Control, DataDirOption, NewDirectory, Timeout, date_text
+from primedht.cli.common import AsJson, Control, DataDirOption, NewDirectory, Timeout
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
-from primedht.units import format_size
+from primedht.units import format_count, format_date, format_size
 
 app = App(name="checkpoint", help="Checkpoints of training runs.")
 
@@ -38,7 +38,7 @@ def list_steps(
         shown = each._asdict() | {"cid": str(each.cid)}
         pinned = "  pinned" if each.pinned else ""
         size = format_size(each.size_bytes)
-        line = f"{each.step}  {date_text(each.published_unix_s)}  {size}  {each.cid}{pinned}"
+        line = f"{each.step}  {format_date(each.published_unix_s)}  {size}  {each.cid}{pinned}"
         common.print_result(shown, line, as_json=as_json)
 
 
@@ -65,11 +65,10 @@ def latest(
         "content_bytes": manifest.size_bytes,
         "parts": [{"bytes": part.size_bytes, "cid": str(part.cid)} for part in manifest.parts],
     }
-    size, parts = format_size(manifest.size_bytes), len(manifest.parts)
     lines = [
-        f"{found.run} step {found.step}  {size} in {parts} {'part' if parts == 1 else 'parts'}",
+        f"{found.run} step {found.step}  {manifest}",
         f"manifest   {found.cid}",
-        f"published  {date_text(manifest.created_at)}" + (", pinned" if found.pinned else ""),
+        f"published  {format_date(manifest.created_at)}" + (", pinned" if found.pinned else ""),
         *(f"{key}: {text}" for key, text in manifest.metadata.items()),
     ]
     common.print_result(shown, *map(common.printable, lines), as_json=as_json)
@@ -129,7 +128,7 @@ def rm(
     if (step is None) != everything:
         raise InvalidArgument(f"{run}: write RUN@STEP for one step, or --all for all of them")
     pins = common.client(control, data_dir).checkpoints.remove(name, step, timeout=common.timeout_s(timeout))
-    common.print_result({"pins": pins}, f"{pins} pins removed", as_json=as_json)
+    common.print_result({"pins": pins}, f"{format_count(pins, 'pin')} removed", as_json=as_json)
 
 
 def _parse(run: str) -> tuple[str, int | None]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from primedht.errors import InvalidArgument
-from primedht.units import parse_duration
+from primedht.units import format_count, parse_duration
 from primedht.whole_file import WholeFile
 
 if TYPE_CHECKING:
@@ -71,11 +70,6 @@ def key_text(key: bytes) -> str:
     from primedht.records.keys import format_key
 
     return format_key(key)
-
-
-def date_text(unix_s: float) -> str:
-    """Return a moment in UTC, to the second."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(min(unix_s, 2**40)))
 
 
 def timeout_s(text: str) -> float:
@@ -170,7 +164,7 @@ def block_keepers_text(receipts: int, refused: tuple[Refusal, ...], wanted: int)
     codes = sorted({each.code for each in refused})
     why = f"{len(refused)} refused: {', '.join(codes)}" if refused else "no other peer yet"
     if receipts:
-        kept = f"blocks here and on {receipts} other peer{'s' if receipts > 1 else ''}"
+        kept = f"blocks here and on {format_count(receipts, 'other peer')}"
         return f"{kept} ({why})" if refused and receipts < wanted else kept
     text = f"only this node keeps the blocks ({why})"
     if "not_permitted" in codes:

@@ -17,7 +17,7 @@ from primedht.cli.exits import PARTIAL
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
-from primedht.units import format_duration, format_size, parse_duration
+from primedht.units import format_count, format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:
     from primedht.client import Content, Pin
@@ -184,8 +184,7 @@ def unpin(
 ) -> None:
     """Keep content no longer; gc removes what nothing else needs."""
     removed = common.client(control, data_dir).unpin(Cid.from_text(cid), name=name)
-    text = f"{removed} pin{'' if removed == 1 else 's'} removed"
-    common.print_result({"pins": removed}, text, as_json=as_json)
+    common.print_result({"pins": removed}, f"{format_count(removed, 'pin')} removed", as_json=as_json)
 
 
 @app.command(epilog="Example: primedht gc")
@@ -201,9 +200,9 @@ def gc(as_json: AsJson = False, control: Control = None, data_dir: DataDirOption
         "kept": done.kept,
         "broken": broken,
     }
-    lines = [f"{done.blocks:,} blocks removed, {format_size(done.bytes)}"]
+    lines = [f"{format_count(done.blocks, 'block')} removed, {format_size(done.bytes)}"]
     if done.failed:
-        lines.append(f"{done.failed} files could not be removed; the next run tries again")
+        lines.append(f"{format_count(done.failed, 'file')} could not be removed; the next run tries again")
     for pin, cid, code in done.broken:
         lines.append(f"broken pin {pin.cid} {pin.name}: {cid} ({code}); pin it again, or unpin it")
     if done.broken:
@@ -229,7 +228,7 @@ def stat(
         quota = format_size(state["bytes_max"]) if state["bytes_max"] else "no limit"
         common.print_result(
             state,
-            f"{state['blocks']:,} blocks, {format_size(state['bytes'])} of {quota}",
+            f"{format_count(state['blocks'], 'block')}, {format_size(state['bytes'])} of {quota}",
             f"{format_size(state['referenced_bytes'])} in files of yours",
             as_json=as_json,
         )
@@ -241,8 +240,9 @@ def stat(
         "missing": found.missing,
         "pins": [_pin_json(pin) for pin in found.pins],
     }
-    here = f"{found.blocks:,} blocks here, {format_size(found.bytes)}"
-    lines = [here + (f"; {found.missing:,} more are linked and not here" if found.missing else "")]
+    here = f"{format_count(found.blocks, 'block')} here, {format_size(found.bytes)}"
+    missing = f"; {format_count(found.missing, 'more block')} linked and not here" if found.missing else ""
+    lines = [here + missing]
     lines += [f"pinned {_pin_text(pin)}" for pin in found.pins]
     common.print_result(shown, *lines, as_json=as_json)
 

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from primedht.cli import common
-from primedht.cli.common import AsJson, Control, DataDirOption, NewDirectory, Timeout, date_text
+from primedht.cli.common import AsJson, Control, DataDirOption, NewDirectory, Timeout
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
 from primedht.limits import CONTROL_TIMEOUT_S_MAX
-from primedht.units import format_size
+from primedht.units import format_count, format_date, format_size
 
 if TYPE_CHECKING:
     from primedht.client import FoundModel
@@ -101,7 +101,7 @@ def pull(
     lines = [f"{target}  {format_size(size)}  {found.name}"]
     if trace:
         shown["peers"] = [asdict(share) | {"peer": str(share.peer)} for share in found.peers]
-        lines += map(_share_text, sorted(found.peers, key=lambda share: -share.bytes))
+        lines += _share_texts(found)
     common.print_result(shown, *lines, as_json=as_json)
 
 
@@ -130,9 +130,8 @@ def versions(
     daemon, limit_s = common.client(control, data_dir), common.timeout_s(timeout)
     for each in daemon.models.versions(name, timeout=limit_s):
         shown = each._asdict() | {"cid": str(each.cid)}
-        line = (
-            f"{each.version}  {date_text(each.published_unix_s)}  {format_size(each.size_bytes)}  {each.cid}"
-        )
+        date, size = format_date(each.published_unix_s), format_size(each.size_bytes)
+        line = f"{each.version}  {date}  {size}  {each.cid}"
         common.print_result(shown, line, as_json=as_json)
 
 
@@ -157,9 +156,9 @@ def verify(
     limit_s = common.timeout_s(timeout)
     with Meter("verifying", quiet=as_json):
         found = common.client(control, data_dir).models.verify(name, timeout=limit_s)
-    size, files = found.manifest.size_bytes, len(found.manifest.files)
-    shown = {"name": found.name, "files": files, "content_bytes": size}
-    common.print_result(shown, f"{found.name}  {files} files, {format_size(size)}: intact", as_json=as_json)
+    manifest = found.manifest
+    shown = {"name": found.name, "files": len(manifest.files), "content_bytes": manifest.size_bytes}
+    common.print_result(shown, f"{found.name}  {manifest}: intact", as_json=as_json)
 
 
 @app.command(epilog="Example: primedht model rm me/resnet50@1")
@@ -173,7 +172,8 @@ def rm(
     """Keep a model or one version no longer, and list it no more if it is yours; gc frees the room."""
     daemon, limit_s = common.client(control, data_dir), common.timeout_s(timeout)
     count = daemon.models.remove(name, timeout=limit_s)
-    common.print_result({"versions": count}, f"{count} versions kept no longer", as_json=as_json)
+    text = f"{format_count(count, 'version')} kept no longer"
+    common.print_result({"versions": count}, text, as_json=as_json)
 
 
 def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: bool) -> None:
@@ -198,9 +198,9 @@ def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: 
         ],
     }
     lines = [
-        f"{found.name}  {format_size(manifest.size_bytes)} in {len(manifest.files)} files",
+        f"{found.name}  {manifest}",
         f"manifest      {found.cid}",
-        f"published     {date_text(model.updated_at)}, the first version {date_text(model.created_at)}",
+        f"published     {format_date(model.updated_at)}, the first version {format_date(model.created_at)}",
         f"parameters    {model.parameters_count:,}"
         + (f" of {model.architecture}" if model.architecture else ""),
     ]
@@ -218,10 +218,17 @@ def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: 
     common.print_result(shown, *map(common.printable, lines), as_json=as_json)
 
 
+def _share_texts(found: FoundModel) -> list[str]:
+    """Say who sent how much, the most first."""
+    if not found.peers:
+        return ["no block came from other peers: all of them were here"]
+    return list(map(_share_text, sorted(found.peers, key=lambda share: -share.bytes)))
+
+
 def _share_text(share: PeerShare) -> str:
     rate = "" if share.rate is None else f", {format_size(int(share.rate))}/s at last"
     gone = f"; given up: {share.gone}" if share.gone else ""
-    return f"{share.peer}  {format_size(share.bytes)} in {share.blocks:,} blocks{rate}{gone}"
+    return f"{share.peer}  {format_size(share.bytes)} in {format_count(share.blocks, 'block')}{rate}{gone}"
 
 
 def _keepers(kept: KeptBlocks) -> list[str]:
@@ -231,7 +238,7 @@ def _keepers(kept: KeptBlocks) -> list[str]:
     if not kept.receipts:
         return [f"kept          {text}"]
     return [
-        f"kept          {text}, until {date_text(kept.expires_unix_s)} and longer while this node runs",
+        f"kept          {text}, until {format_date(kept.expires_unix_s)} and longer while this node runs",
         *(f"              {peer}" for peer in kept.receipts),
     ]
 

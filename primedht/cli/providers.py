@@ -11,6 +11,7 @@ from primedht.cli import common, exits
 from primedht.cli.common import AsJson, CidArgument, Control, DataDirOption, Timeout
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
+from primedht.units import format_count
 
 app = App()
 
@@ -31,13 +32,14 @@ def provide(
     daemon = common.client(control, data_dir)
     with Meter("announcing"):
         result = daemon.provide(content, timeout=limit_s)
+    told = f"announced to {format_count(len(result.told), 'peer')}"
     common.print_result(
         {
             "cid": cid,
             "told": common.peer_texts(result.told),
             "failed": common.refusals_json(result.failed),
         },
-        f"announced to {_peers(len(result.told))}" if result.told else "announced (no other peer yet)",
+        told if result.told else "announced (no other peer yet)",
         as_json=as_json,
     )
 
@@ -83,7 +85,3 @@ def find_providers(
         common.print_result(common.peer_json(peer), "  ".join((str(peer.id), *peer.addrs)), as_json=as_json)
     if not any_found:
         raise typer.Exit(exits.NOT_FOUND)
-
-
-def _peers(count: int) -> str:
-    return f"{count} peer" if count == 1 else f"{count} peers"

@@ -11,6 +11,7 @@ from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Tim
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import PrimeDhtError
+from primedht.units import format_count
 
 if TYPE_CHECKING:
     from primedht.results import Trace
@@ -38,7 +39,8 @@ def get(
     except PrimeDhtError as error:
         _show_failure("get", wire_key, error, as_json=as_json)
         raise
-    outcome = f"found {_bytes(len(found.payload))} at {_peers(len(found.sources))}"
+    size, holders = format_count(len(found.payload), "byte"), format_count(len(found.sources), "peer")
+    outcome = f"found {size} at {holders}"
     _show("get", wire_key, found.trace, outcome, found_json(found), as_json=as_json)
 
 
@@ -80,7 +82,7 @@ def closest(
     with Meter("looking up"):
         trace = daemon.trace_lookup(wire_key, timeout=limit_s)
     answered = sum(ask.outcome == "answered" for ask in trace.asked)
-    _show("closest", wire_key, trace, f"{_peers(answered)} answered", {}, as_json=as_json)
+    _show("closest", wire_key, trace, f"{format_count(answered, 'peer')} answered", {}, as_json=as_json)
 
 
 def _show_failure(operation: str, key: bytes, error: PrimeDhtError, *, as_json: bool) -> None:
@@ -107,11 +109,3 @@ def _show(
     )
     if trace is not None:
         console.print(trace_view(trace, width=console.width if console.is_terminal else common.PLAIN_COLUMNS))
-
-
-def _bytes(count: int) -> str:
-    return "1 byte" if count == 1 else f"{count} bytes"
-
-
-def _peers(count: int) -> str:
-    return "1 peer" if count == 1 else f"{count} peers"

@@ -13,6 +13,7 @@ from rich.text import Text
 from primedht.ids import PeerId
 from primedht.kad.key import common_prefix_length, key_of
 from primedht.results import Asked, Trace
+from primedht.units import format_count
 
 _STOPPED = {
     "converged": "the closest peers have answered",
@@ -112,19 +113,15 @@ def _summary(trace: Trace) -> str:
         return f"asked nobody, {_milliseconds(trace.took_s)}"
     counts = Counter(ask.outcome for ask in trace.asked)
     failed = ", ".join(f"{count} {_FAILED[name]}" for name, count in counts.items() if name in _FAILED)
-    hops = "1 hop" if trace.hops == 1 else f"{trace.hops} hops"
+    peers, hops = format_count(len(trace.asked), "peer"), format_count(trace.hops, "hop")
     answered = f"{counts['answered']} answered{', ' + failed if failed else ''}"
-    return f"asked {_peers(len(trace.asked))} in {hops}, {_milliseconds(trace.took_s)}: {answered}"
-
-
-def _peers(count: int) -> str:
-    return "1 peer" if count == 1 else f"{count} peers"
+    return f"asked {peers} in {hops}, {_milliseconds(trace.took_s)}: {answered}"
 
 
 def _said(ask: Asked) -> str:
     if ask.outcome != "answered":
         return _FAILED.get(ask.outcome, ask.outcome)
-    named = "names nobody" if not ask.closer else f"names {_peers(ask.closer)}"
+    named = "names nobody" if not ask.closer else f"names {format_count(ask.closer, 'peer')}"
     return f"has it, {named}" if ask.has_value else named
 
 

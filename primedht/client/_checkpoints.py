@@ -30,6 +30,9 @@ class FoundCheckpoint(NamedTuple):
     manifest: CheckpointManifest
     pinned: bool
 
+    def __str__(self) -> str:
+        return f"{self.run} step {self.step}  {self.cid}  {self.manifest}"
+
 
 class PublishedCheckpoint(NamedTuple):
     """put: where the run's record is now; None if another rank's node wrote it, or it was there.
@@ -40,6 +43,9 @@ class PublishedCheckpoint(NamedTuple):
     found: FoundCheckpoint
     put: PutResult | None
     kept: KeptBlocks
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.kept}"
 
 
 class CheckpointStep(NamedTuple):

@@ -27,13 +27,16 @@ UPLOAD_TTL_S = 3600.0  # of a pin that only a crash leaves behind
 class FoundModel(NamedTuple):
     """A version of a model. name: with its version. cid: of its manifest.
 
-    peers: who sent how much of it for a pull with `want_trace`.
+    peers: who sent how much of it, for `fetch` and `pull` with `want_trace`.
     """
 
     name: str
     cid: Cid
     manifest: Manifest
     peers: tuple[PeerShare, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.name}  {self.cid}  {self.manifest}"
 
 
 class ModelVersion(NamedTuple):
@@ -88,9 +91,10 @@ def publish(
     return prime_call("publish_model", request, _models, timeout)
 
 
-def fetch(name: str, *, timeout: Duration = 3600) -> Call[FoundModel]:
+def fetch(name: str, *, timeout: Duration = 3600, want_trace: bool = False) -> Call[FoundModel]:
     """Get all of a version and keep it, without writing its files anywhere."""
-    return prime_call("fetch_model", pb.FetchModelRequest(name=name), _models, timeout)
+    request = pb.FetchModelRequest(name=name)
+    return prime_call("fetch_model", request, _models, timeout, want_trace=want_trace)
 
 
 def pull(name: str, to: Path, *, timeout: Duration, want_trace: bool) -> Call[FoundModel]:

@@ -33,6 +33,9 @@ class PushedModel:
     found: FoundModel
     _client: Client = field(repr=False, compare=False)
 
+    def __str__(self) -> str:
+        return str(self.found)
+
     def wait(self, *, timeout: Duration = 3600, progress: OnProgress | None = None) -> KeptBlocks:
         """Return who keeps it, once all who were asked have it or refuse, or after `timeout`.
 
@@ -47,6 +50,9 @@ class AsyncPushedModel:
 
     found: FoundModel
     _client: AsyncClient = field(repr=False, compare=False)
+
+    def __str__(self) -> str:
+        return str(self.found)
 
     async def wait(self, *, timeout: Duration = 3600, progress: OnProgress | None = None) -> KeptBlocks:
         """Return who keeps it, as `PushedModel.wait` does."""
@@ -114,18 +120,20 @@ class Models:
             call = _models.pull(name, Path(to), timeout=timeout, want_trace=want_trace)
             return self._client._one(call)
         except NotPermitted:
-            return self._pull_copy(name, to, timeout=timeout)
+            return self._pull_copy(name, to, timeout=timeout, want_trace=want_trace)
 
-    def _pull_copy(self, name: str, to: str | os.PathLike[str], *, timeout: Duration) -> FoundModel:
+    def _pull_copy(
+        self, name: str, to: str | os.PathLike[str], *, timeout: Duration, want_trace: bool
+    ) -> FoundModel:
         known = self.info(name, timeout=timeout)
         check_target(Path(to), known.manifest.size_bytes)
-        found = self.fetch(known.name, timeout=timeout)
+        found = self.fetch(known.name, timeout=timeout, want_trace=want_trace)
         self._client.fetch(found.manifest.root, to, timeout=timeout)
         return found
 
-    def fetch(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
+    def fetch(self, name: str, *, timeout: Duration = 3600, want_trace: bool = False) -> FoundModel:
         """Get all of a version and keep it, without writing its files anywhere."""
-        return self._client._one(_models.fetch(name, timeout=timeout))
+        return self._client._one(_models.fetch(name, timeout=timeout, want_trace=want_trace))
 
     def verify(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
         """Read all of a version, fetched where it is missing, and compare it with its manifest."""
@@ -220,18 +228,20 @@ class AsyncModels:
             call = _models.pull(name, Path(to), timeout=timeout, want_trace=want_trace)
             return await self._client._one(call)
         except NotPermitted:
-            return await self._pull_copy(name, to, timeout=timeout)
+            return await self._pull_copy(name, to, timeout=timeout, want_trace=want_trace)
 
-    async def _pull_copy(self, name: str, to: str | os.PathLike[str], *, timeout: Duration) -> FoundModel:
+    async def _pull_copy(
+        self, name: str, to: str | os.PathLike[str], *, timeout: Duration, want_trace: bool
+    ) -> FoundModel:
         known = await self.info(name, timeout=timeout)
         check_target(Path(to), known.manifest.size_bytes)
-        found = await self.fetch(known.name, timeout=timeout)
+        found = await self.fetch(known.name, timeout=timeout, want_trace=want_trace)
         await self._client.fetch(found.manifest.root, to, timeout=timeout)
         return found
 
-    async def fetch(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
+    async def fetch(self, name: str, *, timeout: Duration = 3600, want_trace: bool = False) -> FoundModel:
         """Get all of a version and keep it."""
-        return await self._client._one(_models.fetch(name, timeout=timeout))
+        return await self._client._one(_models.fetch(name, timeout=timeout, want_trace=want_trace))
 
     async def verify(self, name: str, *, timeout: Duration = 3600) -> FoundModel:
         """Read all of a version and compare it with its manifest."""

@@ -109,7 +109,7 @@ async def add(op: Operation) -> None:
                     raise MalformedRequest("bytes without an entry that they belong to")
                 part = await _add_entry(op, conversation, adding, entry)
                 await conversation.answer(_added(part, entry.path))
-            part = await op.report_while(adding.finish, pb.Progress.STORE, conversation.taken_bytes, None)
+            part = await op.report_while(adding.finish, pb.Progress.STORE, conversation.taken_bytes)
             if not begin.no_pin:
                 await op.node.blocks.keep(
                     part,
@@ -151,7 +151,7 @@ async def _add_entry(
         else:
             limited = Limited(file, size_bytes)
             work = lambda: adding.file(path, limited)  # noqa: E731
-        part = await op.report_while(work, pb.Progress.TRANSFER, conversation.taken_bytes, None)
+        part = await op.report_while(work, pb.Progress.TRANSFER, conversation.taken_bytes)
     conversation.taken_bytes += part.content_bytes
     return part
 
@@ -182,7 +182,7 @@ async def export(op: Operation) -> None:
     wanted = op.request.export_content
     blocks = op.node.blocks
     cid = await _resolve(op, wanted.cid, wanted.path)
-    await op.report_while(lambda: blocks.fetch(cid, timeout_s=op.timeout_s), pb.Progress.LOOKUP, 0, None)
+    await op.report_while(lambda: blocks.fetch(cid, timeout_s=op.timeout_s), pb.Progress.LOOKUP)
     async with _closing(blocks.walk_tree(cid)) as found:
         async for path, item in found:
             entry = pb.ContentEntry(path=path.encode(), kind=_KINDS[item.kind])
@@ -203,7 +203,7 @@ async def _send_file(op: Operation, cid: Cid, *, start: int = 0, end: int | None
         async def next_piece() -> bytes | None:
             return await anext(pieces, None)
 
-        while (piece := await op.report_while(next_piece, pb.Progress.TRANSFER, sent, None)) is not None:
+        while (piece := await op.report_while(next_piece, pb.Progress.TRANSFER, sent)) is not None:
             for at in range(0, len(piece), limits.CONTROL_CHUNK_BYTES_MAX):
                 chunk = pb.ContentChunk(data=piece[at : at + limits.CONTROL_CHUNK_BYTES_MAX])
                 await op.send(pb.PrimeResponse(more=True, content_chunk=chunk))
@@ -238,7 +238,7 @@ async def pin(op: Operation) -> None:
             timeout_s=op.timeout_s,
         )
 
-    made = await op.report_while(work, pb.Progress.LOOKUP, 0, None)
+    made = await op.report_while(work, pb.Progress.LOOKUP)
     await op.send(pb.PrimeResponse(pins=pb.Pins(pins=[_pin(made)])))
 
 
@@ -260,7 +260,7 @@ async def list_pins(op: Operation) -> None:
 
 async def collect(op: Operation) -> None:
     """Answer CollectRequest."""
-    done = await op.report_while(op.node.blocks.collect, pb.Progress.STORE, 0, None)
+    done = await op.report_while(op.node.blocks.collect, pb.Progress.STORE)
     result = pb.Collected(blocks=done.blocks, bytes=done.bytes, failed=done.failed, kept=done.kept)
     for broken in done.broken:
         result.broken.add(pin=_pin(broken.pin), cid=bytes(broken.cid), code=broken.code)
@@ -270,7 +270,7 @@ async def collect(op: Operation) -> None:
 async def stat_dag(op: Operation) -> None:
     """Answer StatDagRequest."""
     cid = Cid.from_bytes(op.request.stat_dag.cid)
-    found = await op.report_while(lambda: op.node.blocks.stat(cid), pb.Progress.LOOKUP, 0, None)
+    found = await op.report_while(lambda: op.node.blocks.stat(cid), pb.Progress.LOOKUP)
     pins = [_pin(each) for each in found.pins]
     result = pb.DagStat(blocks=found.blocks, bytes=found.bytes, missing=found.missing, pins=pins)
     await op.send(pb.PrimeResponse(dag_stat=result))
@@ -316,7 +316,7 @@ async def _resolve(op: Operation, raw: bytes, path: str) -> Cid:
     root = Cid.from_bytes(raw)
     if not path.strip("/"):
         return root
-    return await op.report_while(lambda: op.node.blocks.resolve(root, path), pb.Progress.LOOKUP, 0, None)
+    return await op.report_while(lambda: op.node.blocks.resolve(root, path), pb.Progress.LOOKUP)
 
 
 def _added(part: Part | None, path: bytes) -> pb.PrimeResponse:

@@ -30,8 +30,6 @@ async def publish(op: Operation) -> None:
             timeout=op.timeout_s,
         ),
         pb.Progress.STORE,
-        0,
-        None,
     )
     await op.send(pb.PrimeResponse(job=pb.Job(id=job.id)))
 
@@ -39,7 +37,7 @@ async def publish(op: Operation) -> None:
 async def wait(op: Operation) -> None:
     """Answer WaitCheckpointRequest."""
     job = op.node.jobs.get(op.request.wait_checkpoint.job)
-    published = await op.report_while(lambda: job.wait(timeout=op.timeout_s), pb.Progress.STORE, 0, None)
+    published = await op.report_while(lambda: job.wait(timeout=op.timeout_s), pb.Progress.STORE)
     checkpoint = _checkpoint(published.found)
     checkpoint.kept.CopyFrom(encode.kept_blocks(published.kept))
     if published.put is not None:
@@ -63,8 +61,6 @@ async def fetch(op: Operation) -> None:
     found = await op.report_while(
         lambda: op.node.checkpoints.fetch(wanted.run, step, shard=shard, timeout=op.timeout_s),
         pb.Progress.TRANSFER,
-        0,
-        None,
     )
     await op.send(pb.PrimeResponse(checkpoint=_checkpoint(found)))
 

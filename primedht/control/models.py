@@ -42,8 +42,6 @@ async def publish(op: Operation) -> None:
             timeout=op.timeout_s,
         ),
         pb.Progress.STORE,
-        0,
-        None,
     )
     model = _model(published.found)
     model.put.CopyFrom(encode.put_result(published.put, want_trace=op.want_trace))
@@ -54,9 +52,9 @@ async def fetch(op: Operation) -> None:
     """Answer FetchModelRequest."""
     name = op.request.fetch_model.name
     found = await op.report_while(
-        lambda: op.node.models.fetch(name, timeout=op.timeout_s), pb.Progress.TRANSFER, 0, None
+        lambda: op.node.models.fetch(name, timeout=op.timeout_s), pb.Progress.TRANSFER
     )
-    await op.send(pb.PrimeResponse(model=_model(found)))
+    await op.send(pb.PrimeResponse(model=_fetched_model(op, found)))
 
 
 async def pull(op: Operation) -> None:
@@ -66,12 +64,9 @@ async def pull(op: Operation) -> None:
     parent = (wanted.parent_device, wanted.parent_inode)
     await trio.to_thread.run_sync(partial(_check_may_write, op.session, target, parent))
     found = await op.report_while(
-        lambda: op.node.models.pull(wanted.name, target, timeout=op.timeout_s), pb.Progress.TRANSFER, 0, None
+        lambda: op.node.models.pull(wanted.name, target, timeout=op.timeout_s), pb.Progress.TRANSFER
     )
-    model = _model(found)
-    if op.want_trace and found.fetched is not None:
-        model.peers.extend(map(encode.peer_share, found.fetched.peers))
-    await op.send(pb.PrimeResponse(model=model))
+    await op.send(pb.PrimeResponse(model=_fetched_model(op, found)))
 
 
 def _check_may_write(session: Session, target: Path, parent: tuple[int, int]) -> None:
@@ -92,7 +87,7 @@ async def verify(op: Operation) -> None:
     """Answer VerifyModelRequest."""
     name = op.request.verify_model.name
     found = await op.report_while(
-        lambda: op.node.models.verify(name, timeout=op.timeout_s), pb.Progress.TRANSFER, 0, None
+        lambda: op.node.models.verify(name, timeout=op.timeout_s), pb.Progress.TRANSFER
     )
     await op.send(pb.PrimeResponse(model=_model(found)))
 
@@ -180,6 +175,13 @@ def _config(text: str) -> dict[str, object]:
     if not isinstance(config, dict):
         raise InvalidArgument("the training configuration is no JSON object")
     return config
+
+
+def _fetched_model(op: Operation, found: FoundModel) -> pb.Model:
+    model = _model(found)
+    if op.want_trace and found.fetched is not None:
+        model.peers.extend(map(encode.peer_share, found.fetched.peers))
+    return model
 
 
 def _model(found: FoundModel) -> pb.Model:

@@ -38,8 +38,8 @@ class Operation:
         self,
         work: Callable[[], Awaitable[T]],
         stage: pb.Progress.Stage,
-        done: int,
-        total: int | None,
+        done: int = 0,
+        total: int | None = None,
     ) -> T:
         """Return what `work` returns; while it takes long, say every second that it is under way.
 

@@ -106,7 +106,7 @@ async def get(op: Operation) -> None:
         )
         return await within(op.timeout_s, source)
 
-    source = await op.report_while(find, pb.Progress.LOOKUP, 0, None)
+    source = await op.report_while(find, pb.Progress.LOOKUP)
     try:
         begin = pb.ValueBegin(
             size=source.size, found=encode.found_value(source.found, want_trace=op.want_trace)

@@ -32,6 +32,7 @@ from primedht.ml.run_records import (
 )
 from primedht.ml.runs import Part, RunName, Shard, Step, parse_part
 from primedht.results import KeptBlocks, PutResult
+from primedht.tasks import shielded_undo
 from primedht.tensors.checkpoint import CheckpointManifest, CheckpointPart
 
 log = structlog.get_logger(__name__)
@@ -47,6 +48,9 @@ class PublishedCheckpoint:
     found: FoundCheckpoint
     put: PutResult | None
     kept: KeptBlocks
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.kept}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +194,7 @@ class Committing:
                     timeout=work.timeout,
                 )
             except BaseException:
-                with trio.CancelScope(shield=True):
+                with shielded_undo():
                     await self._blocks.unpin(block.cid, name=manifest_pin(work.run, work.step))
                 raise
             self._blocks.announce(block.cid)

@@ -53,6 +53,7 @@ from primedht.ml.owners import Owners
 from primedht.ml.records import Records
 from primedht.ml.versions import Version, Versions, parse_versions
 from primedht.results import KeptBlocks, PutResult
+from primedht.tasks import shielded_undo
 from primedht.tensors.manifest import (
     Manifest,
     ModelMetadata,
@@ -70,12 +71,15 @@ _PIN = "model:"
 
 @dataclass(frozen=True, slots=True)
 class FoundModel:
-    """A version of a model. cid: of its manifest. fetched: by a pull, from whom."""
+    """A version of a model. cid: of its manifest. fetched: by `fetch` and `pull`, from whom."""
 
     name: ModelName
     cid: Cid
     manifest: Manifest
     fetched: Fetched | None = field(default=None, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.name}  {self.cid}  {self.manifest}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,9 @@ class PublishedModel:
     found: FoundModel
     put: PutResult
     placing: Placing
+
+    def __str__(self) -> str:
+        return str(self.found)
 
     async def wait(self, *, timeout: float = 3600) -> KeptBlocks:
         """Return who keeps the model, once all who were asked have it or refuse, or after `timeout`."""
@@ -217,7 +224,7 @@ class Models:
                 try:
                     put = await self._put(wanted, listed, timeout=timeout)
                 except BaseException:
-                    with trio.CancelScope(shield=True):
+                    with shielded_undo():
                         await self._blocks.unpin(cid, name=pin)
                     raise
                 await self._blocks.store.rename_root(given, cid)
@@ -287,10 +294,12 @@ class Models:
     ) -> tuple[FoundModel, PlacedTensor]:
         """Return where a tensor of a model is. Raises `ValueNotFound` if it has none of that name."""
         found = await self.info(name, timeout=timeout)
-        for placed in await self.tensors(found):
+        tensors = await self.tensors(found)
+        for placed in tensors:
             if placed.span.name == tensor:
                 return found, placed
-        raise ValueNotFound(f"{found.name} has no tensor {tensor[:100]!r}")
+        others = f"{len(tensors)}, such as {tensors[0].span.name[:100]!r}" if tensors else "none"
+        raise ValueNotFound(f"{found.name} has no tensor {tensor[:100]!r}; it has {others}")
 
     async def read_tensor(self, name: str, tensor: str, *, timeout: float = 60) -> tuple[PlacedTensor, bytes]:
         """Return a tensor's bytes, row-major and little-endian; only its blocks are fetched."""
@@ -319,8 +328,9 @@ class Models:
             found = await self.info(name, timeout=timeout)
             await self._check_files(found)
             async with self._keeping(found) as pin:
-                await self._blocks.pin(found.cid, name=pin, bytes_max=_dag_bytes_max(found.manifest))
-        return found
+                fetched = await self._blocks.fetch(found.cid, bytes_max=_dag_bytes_max(found.manifest))
+                await self._blocks.pin(found.cid, name=pin)
+        return replace(found, fetched=fetched)
 
     async def pull(self, name: str, to: Path, *, timeout: float = 3600) -> FoundModel:
         """Write a version's files to a directory, which appears whole or not at all, and keep it.

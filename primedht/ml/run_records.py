@@ -28,6 +28,9 @@ class FoundCheckpoint:
     manifest: CheckpointManifest
     pinned: bool = False
 
+    def __str__(self) -> str:
+        return f"{self.run} step {self.step}  {self.cid}  {self.manifest}"
+
 
 async def read_steps(records: Records, run: RunName, *, timeout: float) -> Steps:
     """Return the steps that a run's record lists; none if there is no record. Raises `InvalidManifest`."""

@@ -24,6 +24,7 @@ from primedht.errors import InvalidArgument, InvalidManifest, InvalidRecord, Mal
 from primedht.ids import PeerId
 from primedht.keys import PrivateKey, public_key_of
 from primedht.records import dagcbor
+from primedht.units import format_count, format_size
 
 T = TypeVar("T")
 
@@ -52,6 +53,9 @@ class CheckpointManifest:
     owner: PeerId
     metadata: Mapping[str, str] = field(default_factory=dict)
     signature: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{format_size(self.size_bytes)} in {format_count(len(self.parts), 'part')}"
 
     @property
     def size_bytes(self) -> int:

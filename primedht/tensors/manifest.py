@@ -31,6 +31,7 @@ from primedht.keys import PrivateKey, public_key_of
 from primedht.records import dagcbor
 from primedht.tensors.dtypes import dtype_named
 from primedht.tensors.schema import TensorSpan, tensor_bytes
+from primedht.units import format_count, format_size
 
 _TYPE = "primedht-model"
 _FORMAT = 1
@@ -84,6 +85,9 @@ class Manifest:
     metadata: Mapping[str, str] = field(default_factory=dict)
     codec: str = RAW_CODEC
     signature: bytes = b""
+
+    def __str__(self) -> str:
+        return f"{format_size(self.size_bytes)} in {format_count(len(self.files), 'file')}"
 
     @property
     def size_bytes(self) -> int:

@@ -42,6 +42,9 @@ async def test_the_blocking_client_does_all_that_the_node_does(lab: ControlLab, 
                 folder, name, metadata={"a": "b"}, training_config={"epochs": 3}
             ).found
             assert pushed.name.endswith("/m@1")
+            assert str(pushed) == f"{pushed.name}  {pushed.cid}  {pushed.manifest}"
+            assert str(client.models.push(folder, "me/n").wait()).endswith("kept here only: nobody is asked")
+            client.models.remove("me/n")
             assert dict(pushed.manifest.model.training_config) == {"epochs": 3}
             assert (
                 client.models.info(name) == client.models.fetch(name) == client.models.verify(name) == pushed

@@ -46,9 +46,12 @@ def test_a_model_goes_from_one_daemon_to_another(pair: tuple[Daemon, Daemon], tm
     assert "12,292 of LlamaForCausalLM" in shown
     assert "license: MIT" in shown
 
-    pulled = b.call("model", "pull", "org/llama@1", "-o", tmp_path / "out")
+    pulled = b.call("model", "pull", "org/llama@1", "-o", tmp_path / "out", "--trace")
     assert pulled.returncode == 0, pulled.stderr
+    assert str(a.peer_id) in pulled.stdout.decode().splitlines()[1]
     assert content(tmp_path / "out") == content(folder)
+    twice = b.call("model", "pull", "org/llama", "-o", tmp_path / "twice", "--trace").stdout.decode()
+    assert "all of them were here" in twice
     again = b.call("model", "pull", "org/llama", "-o", tmp_path / "out")
     assert again.returncode == 2
     assert "another path" in one_line_error(again)

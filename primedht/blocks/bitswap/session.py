@@ -6,7 +6,6 @@ followed only as far ahead as there is room for: the blocks of a DAG may be too 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 import trio
@@ -57,7 +56,7 @@ class Session:
         self._ask = ask
         self._cancel = cancel
         self._event = trio.Event()
-        self._arrived: deque[Block] = deque()
+        self._arrived: dict[bytes, Block] = {}  # by multihash, not in the store yet
         self._unstored_bytes = 0
         self._unread: list[Cid] = [root]  # their links are not followed yet; the root itself at first
         self._seen: set[bytes] = set()
@@ -94,7 +93,7 @@ class Session:
         if needed:
             for other in others:
                 self._cancel(other, block.cid)
-            self._arrived.append(block)
+            self._arrived[block.cid.multihash] = block
             self._unstored_bytes += len(block.data)
         self.wake()
 
@@ -161,7 +160,7 @@ class Session:
             batch: list[Block] = []
             size = 0
             while self._arrived and size < limits.FETCH_BATCH_BYTES and len(batch) < limits.BLOCK_BATCH_MAX:
-                batch.append(self._arrived.popleft())
+                batch.append(self._arrived.pop(next(iter(self._arrived))))
                 size += len(batch[-1].data)
             self._request()  # what has come makes room for more, which travels while this is written
             await self._put(batch, hold=self._hold)
@@ -199,8 +198,9 @@ class Session:
             return ()
 
     def _need(self, cid: Cid) -> None:
-        self._hold.add([cid])
-        self.scheduler.need(cid)
+        if cid.multihash not in self._arrived:  # one that two nodes link to may have come meanwhile
+            self._hold.add([cid])
+            self.scheduler.need(cid)
 
     def _cancel_all(self) -> None:
         for peer, cid in self.scheduler.outstanding():

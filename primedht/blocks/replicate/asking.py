@@ -6,8 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
 
-import trio
-
 from primedht import limits
 from primedht.blocks.replicate.messages import PROTOCOL, Conversation
 from primedht.blocks.replicate.offered import HeldValue, Offered
@@ -18,6 +16,7 @@ from primedht.errors import PeerRefused, ProtocolViolation
 from primedht.ids import PeerId
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.receipt import Receipt, verified_receipt
+from primedht.tasks import shielded_undo
 
 
 class Asking:
@@ -86,7 +85,7 @@ class Asking:
         try:
             yield Conversation(stream)
         except BaseException:
-            with trio.CancelScope(shield=True):
+            with shielded_undo():
                 await stream.reset()
             raise
         await stream.close()

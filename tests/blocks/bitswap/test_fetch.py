@@ -23,8 +23,9 @@ from primedht.blocks.importer import import_file
 from primedht.blocks.pins import walk
 from primedht.blocks.profiles import PROFILES
 from primedht.blocks.store import LocalBlockstore
-from primedht.cids import Cid
+from primedht.cids import DAG_CBOR, Cid
 from primedht.errors import BlockNotFound, OperationTimeout, PeerUnreachable, ValueTooLarge
+from primedht.records import dagcbor
 from primedht.wire.frames import FrameReader, encode_frame
 
 # Blocks that are kept inside the store: a thread has no place in virtual time.
@@ -94,6 +95,33 @@ async def test_a_dag_comes_from_its_provider(autojump_clock: trio.testing.MockCl
         await reader.member.kill()
         await trio.sleep(1)
         assert holder.bitswap.status()["bytes_sent"] == fetched.bytes, "a peer that left is counted still"
+
+
+async def test_a_block_that_comes_while_links_are_followed_is_not_asked_for_again(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Manifests link to files, and so do their directories: both find the same block missing."""
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(), await open_party()
+        shared = make_block(noise(1000))
+        parents = [
+            make_block(dagcbor.encode({"links": [shared.cid], "pad": noise(size)}), DAG_CBOR)
+            for size in (10, 60_000)
+        ]
+        root = make_block(dagcbor.encode({"links": [each.cid for each in parents]}), DAG_CBOR)
+        await holder.store.put([shared, *parents, root])
+        swarm.providers = [holder.member.peer_id]
+        has = reader.store.has
+
+        async def has_slowly(cid: Cid) -> bool:
+            await trio.sleep(1)
+            return await has(cid)
+
+        monkeypatch.setattr(reader.store, "has", has_slowly)
+        size = sum(len(block.data) for block in (shared, *parents, root))
+        fetched = await reader.fetch(root.cid, bytes_max=size)
+        assert (fetched.blocks, fetched.bytes) == (4, size)
+        assert holder.bitswap.status()["bytes_sent"] == size
 
 
 async def test_a_connected_peer_that_nobody_announced_is_found_by_asking(
