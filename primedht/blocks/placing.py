@@ -40,17 +40,19 @@ from primedht.results import PeerShare
 from primedht.tasks import shielded_undo
 
 T = TypeVar("T")
+Tree = Sequence[tuple[str, Item]]
+"""A directory, "", and all that is below it, each by its path."""
 _LATER = (BlockNotFound, OperationTimeout, RemoteError)  # what may go better next time
 
 
 async def fetch_in_place(
-    blocks: Blocks, root: Cid, tree: Cid, target: Path, *, bytes_max: int | None = None
+    blocks: Blocks, root: Cid, tree: Cid | Tree, target: Path, *, bytes_max: int | None = None
 ) -> Fetched:
     """Get all of a DAG and write the directory `tree` in it to `target`, whole or not at all.
 
-    Its files are not copied into the blockstore but referenced, as files of `root`. What an interrupted call
-    wrote is not fetched again. Raises as `Blocks.fetch`, `InvalidDag`, `DiskFull`, and `InvalidArgument` if
-    `target` cannot be written.
+    tree: its CID, or what is in it. Its files are not copied into the blockstore but referenced, as files of
+    `root`. What an interrupted call wrote is not fetched again. Raises as `Blocks.fetch`, `InvalidDag`,
+    `DiskFull`, and `InvalidArgument` if `target` cannot be written.
     """
     await blocks.store.check_files()
     nodes = leaves = Fetched(0, 0, ())
@@ -59,7 +61,9 @@ async def fetch_in_place(
         if blocks.exchange is not None:
             nodes = await blocks.exchange.fetch(root, leaves=False, **fetching)  # type: ignore[arg-type]
         async with _open_placing(blocks, hold, root, target) as placing:
-            await placing.begin([found async for found in blocks.walk_tree(tree)])
+            if isinstance(tree, Cid):
+                tree = [found async for found in blocks.walk_tree(tree)]
+            await placing.begin(tree)
             if blocks.exchange is not None:
                 leaves = await blocks.exchange.fetch(root, put=placing.put, **fetching)  # type: ignore[arg-type]
             await placing.finish()
@@ -91,7 +95,7 @@ class _Placing:
 
     # --- beginning ------------------------------------------------------------------------------------
 
-    async def begin(self, entries: Sequence[tuple[str, Item]]) -> None:
+    async def begin(self, entries: Tree) -> None:
         """Make directories and empty files, or find those that an interrupted call made."""
         size = sum(item.size_bytes for _, item in entries)
         known = await self._known_files()

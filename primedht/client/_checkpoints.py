@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from primedht.blocks.extraction import ContentEntry
 from primedht.cids import Cid
 from primedht.client import _decode
 from primedht.client._call import Call, Duration, prime_call
+from primedht.client._models import target_fields
 from primedht.errors import InvalidArgument
 from primedht.limits import CHECKPOINT_STEP_MAX
 from primedht.pb import p2pd_pb2 as pb
@@ -111,6 +113,14 @@ def fetch(
     return prime_call("fetch_checkpoint", request, _checkpoints, timeout)
 
 
+def pull(
+    run: str, to: str | os.PathLike[str], step: int | None = None, *, timeout: Duration
+) -> Call[FoundCheckpoint]:
+    """Let the daemon write a step's files. Raises `NotPermitted` where it cannot or may not."""
+    request = pb.PullCheckpointRequest(run=run, step=_step(step), **target_fields(to))
+    return prime_call("pull_checkpoint", request, _checkpoints, timeout)
+
+
 def steps(run: str, *, timeout: Duration = 60) -> Call[CheckpointStep]:
     """Return the steps that are whole, ascending; none if there is no such run. Raises `UnknownOwner`."""
 
@@ -148,18 +158,8 @@ def wanted_parts(found: FoundCheckpoint, shard: int | None) -> tuple[CheckpointP
 def entries(found: FoundCheckpoint) -> Iterator[tuple[ContentEntry, CheckpointPart | None]]:
     """Yield what a checkpoint's directory has: itself, and a file for each part."""
     yield ContentEntry("", "directory", 0, ""), None
-    count = len(found.manifest.parts)
-    for index, part in enumerate(found.manifest.parts):
-        name = "state.safetensors" if count == 1 else f"state-{index}-of-{count}.safetensors"
+    for name, part in found.manifest.files:
         yield ContentEntry(name, "file", part.size_bytes, ""), part
-
-
-def states_of(parts: list[bytearray], *, as_numpy: bool) -> Any:
-    """Return the state of one part, or a list of those of several."""
-    from primedht.tensors.state_files import read_state
-
-    states = [read_state(data, as_numpy=as_numpy) for data in parts]
-    return states[0] if len(states) == 1 else states
 
 
 def _ids(prime: pb.PrimeResponse) -> Iterator[str]:

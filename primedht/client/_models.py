@@ -97,16 +97,9 @@ def fetch(name: str, *, timeout: Duration = 3600, want_trace: bool = False) -> C
     return prime_call("fetch_model", request, _models, timeout, want_trace=want_trace)
 
 
-def pull(name: str, to: Path, *, timeout: Duration, want_trace: bool) -> Call[FoundModel]:
+def pull(name: str, to: str | os.PathLike[str], *, timeout: Duration, want_trace: bool) -> Call[FoundModel]:
     """Let the daemon write a version's files. Raises `NotPermitted` where it cannot or may not."""
-    target = Path(os.path.abspath(to))
-    try:
-        parent = target.parent.stat()
-    except OSError as error:
-        raise InvalidArgument(f"{target.parent}: {error.strerror}; choose another path") from None
-    request = pb.PullModelRequest(
-        name=name, target=os.fsencode(target), parent_device=parent.st_dev, parent_inode=parent.st_ino
-    )
+    request = pb.PullModelRequest(name=name, **target_fields(to))
     return prime_call("pull_model", request, _models, timeout, want_trace=want_trace)
 
 
@@ -188,6 +181,21 @@ def aliases() -> Call[tuple[str, PeerId]]:
 
 
 # --- parts of pushing, pulling and reading -----------------------------------------------------------------
+
+
+def target_fields(to: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return where the daemon is to write, and what shows that it sees the same place.
+
+    Raises `InvalidArgument`.
+    """
+    target = Path(os.path.abspath(to))
+    try:
+        parent = target.parent.stat()
+    except OSError as error:
+        raise InvalidArgument(f"{target.parent}: {error.strerror}; choose another path") from None
+    return {
+        "target": os.fsencode(target), "parent_device": parent.st_dev, "parent_inode": parent.st_ino,
+    }  # fmt: skip
 
 
 def upload_pin() -> str:

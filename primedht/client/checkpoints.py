@@ -16,7 +16,7 @@ from primedht.blocks.extraction import Extraction, check_target
 from primedht.client import _blocks, _checkpoints, _models
 from primedht.client._call import Duration
 from primedht.client._checkpoints import CheckpointStep, FoundCheckpoint, PublishedCheckpoint, Shard
-from primedht.errors import ValueNotFound
+from primedht.errors import NotPermitted, ValueNotFound
 from primedht.limits import CHECKPOINT_KEEP
 
 if TYPE_CHECKING:
@@ -131,23 +131,35 @@ class Checkpoints:
         shard: only that part's state; the bytes of no other are fetched. as_numpy: tensors of torch and jax
         come as numpy's. Raises as `fetch`, `InvalidTensor`, and `InvalidArgument` if a framework is missing.
         """
+        from primedht.tensors.state_files import receive_state
+
         found = self.fetch(run, step, shard=shard, timeout=timeout)
-        parts = []
+        states = []
         for part in _checkpoints.wanted_parts(found, shard):
-            data = bytearray()
-            for piece in self._client.cat(part.cid, timeout=timeout):
-                data += piece
-            parts.append(data)
-        return _checkpoints.states_of(parts, as_numpy=as_numpy)
+            with receive_state() as received:
+                for piece in self._client.cat(part.cid, timeout=timeout):
+                    received.write(piece)
+                states.append(received.read(as_numpy=as_numpy))
+        return states[0] if len(states) == 1 else states
 
     def pull(
         self, run: str, to: str | os.PathLike[str], step: int | None = None, *, timeout: Duration = 3600
     ) -> FoundCheckpoint:
-        """Write a step's files to a new directory, whole or not at all.
+        """Write a step's files to a new directory, whole or not at all; the daemon keeps it too.
 
+        A daemon of the same user on the same machine writes the files itself and provides them from there,
+        as long as they stay as they are; another one keeps a copy.
         `primedht.tensors.state_files.load_state` reads one memory-mapped. Raises as `fetch`, and
         `InvalidArgument` if `to` exists or cannot be written.
         """
+        try:
+            return self._client._one(_checkpoints.pull(run, to, step, timeout=timeout))
+        except NotPermitted:
+            return self._pull_copy(run, to, step, timeout=timeout)
+
+    def _pull_copy(
+        self, run: str, to: str | os.PathLike[str], step: int | None, *, timeout: Duration
+    ) -> FoundCheckpoint:
         known = self.find(run, step, timeout=timeout)
         check_target(Path(to), known.manifest.size_bytes)
         found = self.fetch(known.run, known.step, timeout=timeout)
@@ -260,20 +272,30 @@ class AsyncCheckpoints:
         """Return the state of a step, or a list of its parts' states, as `Checkpoints.load` does."""
         from anyio import to_thread
 
+        from primedht.tensors.state_files import receive_state
+
         found = await self.fetch(run, step, shard=shard, timeout=timeout)
-        parts = []
+        states = []
         for part in _checkpoints.wanted_parts(found, shard):
-            data = bytearray()
-            async with aclosing(self._client._each(_blocks.cat(part.cid, timeout=timeout))) as pieces:
-                async for piece in pieces:
-                    data += piece
-            parts.append(data)
-        return await to_thread.run_sync(partial(_checkpoints.states_of, parts, as_numpy=as_numpy))
+            with receive_state() as received:
+                async with aclosing(self._client._each(_blocks.cat(part.cid, timeout=timeout))) as pieces:
+                    async for piece in pieces:
+                        await to_thread.run_sync(received.write, piece)
+                states.append(await to_thread.run_sync(partial(received.read, as_numpy=as_numpy)))
+        return states[0] if len(states) == 1 else states
 
     async def pull(
         self, run: str, to: str | os.PathLike[str], step: int | None = None, *, timeout: Duration = 3600
     ) -> FoundCheckpoint:
         """Write a step's files to a new directory, as `Checkpoints.pull` does."""
+        try:
+            return await self._client._one(_checkpoints.pull(run, to, step, timeout=timeout))
+        except NotPermitted:
+            return await self._pull_copy(run, to, step, timeout=timeout)
+
+    async def _pull_copy(
+        self, run: str, to: str | os.PathLike[str], step: int | None, *, timeout: Duration
+    ) -> FoundCheckpoint:
         from anyio import to_thread
 
         known = await self.find(run, step, timeout=timeout)

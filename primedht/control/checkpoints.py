@@ -5,6 +5,7 @@ from __future__ import annotations
 from primedht import limits
 from primedht.cids import Cid
 from primedht.control import encode
+from primedht.control.directories import writable_target
 from primedht.control.operation import Operation
 from primedht.errors import NotPermitted
 from primedht.ml.run_records import FoundCheckpoint
@@ -61,6 +62,17 @@ async def fetch(op: Operation) -> None:
     found = await op.report_while(
         lambda: op.node.checkpoints.fetch(wanted.run, step, shard=shard, timeout=op.timeout_s),
         pb.Progress.TRANSFER,
+    )
+    await op.send(pb.PrimeResponse(checkpoint=_checkpoint(found)))
+
+
+async def pull(op: Operation) -> None:
+    """Answer PullCheckpointRequest."""
+    wanted = op.request.pull_checkpoint
+    step = wanted.step if wanted.HasField("step") else None
+    target = await writable_target(op.session, wanted)
+    found = await op.report_while(
+        lambda: op.node.checkpoints.pull(wanted.run, target, step, timeout=op.timeout_s), pb.Progress.TRANSFER
     )
     await op.send(pb.PrimeResponse(checkpoint=_checkpoint(found)))
 

@@ -236,6 +236,7 @@ _OPERATIONS_AT_LENGTH: dict[str, Callable[[Operation], Awaitable[None]]] = {
     "publish_checkpoint": checkpoints.publish,
     "wait_checkpoint": checkpoints.wait,
     "fetch_checkpoint": checkpoints.fetch,
+    "pull_checkpoint": checkpoints.pull,
     "publish_model": models.publish,
     "fetch_model": models.fetch,
     "pull_model": models.pull,

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-from functools import partial
-from pathlib import Path
-
-import trio
 
 from primedht.cids import Cid
 from primedht.control import encode
+from primedht.control.directories import writable_target
 from primedht.control.operation import Operation
-from primedht.control.session import Session
 from primedht.errors import InvalidArgument, NotPermitted
 from primedht.ids import PeerId
 from primedht.ml.models import FoundModel
@@ -60,27 +55,11 @@ async def fetch(op: Operation) -> None:
 async def pull(op: Operation) -> None:
     """Answer PullModelRequest."""
     wanted = op.request.pull_model
-    target = Path(os.fsdecode(wanted.target))
-    parent = (wanted.parent_device, wanted.parent_inode)
-    await trio.to_thread.run_sync(partial(_check_may_write, op.session, target, parent))
+    target = await writable_target(op.session, wanted)
     found = await op.report_while(
         lambda: op.node.models.pull(wanted.name, target, timeout=op.timeout_s), pb.Progress.TRANSFER
     )
     await op.send(pb.PrimeResponse(model=_fetched_model(op, found)))
-
-
-def _check_may_write(session: Session, target: Path, parent: tuple[int, int]) -> None:
-    """Raise `NotPermitted` unless the client could write there itself, and means the same place."""
-    if not session.is_same_user:
-        raise NotPermitted("the daemon writes files only for its own user; fetch the model and export it")
-    try:
-        found = target.parent.stat()
-    except OSError:
-        found = None
-    if found is None or not target.is_absolute() or (found.st_dev, found.st_ino) != parent:
-        raise NotPermitted(f"the daemon does not see {target.parent}; fetch the model and export it")
-    if not os.access(target.parent, os.W_OK | os.X_OK):  # in a sandbox, say
-        raise NotPermitted(f"the daemon cannot write to {target.parent}; fetch the model and export it")
 
 
 async def verify(op: Operation) -> None:

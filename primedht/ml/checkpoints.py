@@ -10,22 +10,29 @@ whole, so nobody sees half a step.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import trio
 
 from primedht import limits
 from primedht.blocks.blocks import Blocks
+from primedht.blocks.exporter import Item
+from primedht.blocks.extraction import check_target
+from primedht.blocks.placing import Tree, fetch_in_place
 from primedht.blocks.profiles import profile_named
 from primedht.cids import Cid
 from primedht.clock import WallClock
 from primedht.errors import (
+    DiskFull,
     InvalidArgument,
+    InvalidDag,
     InvalidManifest,
     NotPermitted,
+    StoreFull,
     TooBusy,
     ValueNotFound,
     ValueTooLarge,
@@ -38,7 +45,7 @@ from primedht.ml.records import Records
 from primedht.ml.retention import Retention, manifest_pin, part_pin
 from primedht.ml.run_records import FoundCheckpoint, change_steps, read_checkpoint, read_steps
 from primedht.ml.runs import Part, RunName, Shard, Step, Steps, checked_shard, parse_run
-from primedht.tensors.state_files import open_state_file, read_state
+from primedht.tensors.state_files import open_state_file, receive_state
 
 PROFILE = profile_named("safetensors")
 
@@ -194,12 +201,7 @@ class Checkpoints:
             if shard is not None and not 0 <= shard < count:
                 raise InvalidArgument(f"step {found.step} has parts 0 to {count - 1}, and no part {shard}")
             with self._retention.busy(found.run, found.step):
-                for index in range(count) if shard is None else (shard,):
-                    await self._fetch_part(found, index)
-                await self._retention.keep(found)
-            self._blocks.announce(found.cid)
-            steps = await read_steps(self._records, found.run, timeout=timeout)
-            await self._retention.retire(found.run, steps, found)
+                await self._finish(found, range(count) if shard is None else (shard,), timeout=timeout)
         return found
 
     async def load(
@@ -220,11 +222,39 @@ class Checkpoints:
         parts = found.manifest.parts if shard is None else (found.manifest.parts[shard],)
         states = []
         for part in parts:
-            data = bytearray()
-            async for piece in self._blocks.read_file(part.cid):
-                data += piece
-            states.append(await trio.to_thread.run_sync(partial(read_state, data, as_numpy=as_numpy)))
+            with receive_state() as received:
+                async for piece in self._blocks.read_file(part.cid):
+                    await trio.to_thread.run_sync(received.write, piece)
+                states.append(await trio.to_thread.run_sync(partial(received.read, as_numpy=as_numpy)))
         return states[0] if len(parts) == 1 else states
+
+    async def pull(
+        self, run: str, to: Path, step: int | None = None, *, timeout: float = 3600
+    ) -> FoundCheckpoint:
+        """Write a step's files to a directory, which appears whole or not at all, and keep it.
+
+        They are provided from there, as long as they stay as they are; there is no second copy. What an
+        interrupted call got is not got again. `primedht.tensors.state_files.load_state` reads one. Raises as
+        `fetch`, and `InvalidArgument` if `to` exists or cannot be written.
+        """
+        with within(timeout, run):
+            found = await self.find(run, step, timeout=timeout)
+            await trio.to_thread.run_sync(check_target, to, 0)
+            with self._retention.busy(found.run, found.step):
+                made = await self._retention.keep_partly(found)
+                try:
+                    await fetch_in_place(
+                        self._blocks, found.cid, await self._tree(found), to,
+                        bytes_max=_dag_bytes_max(found.manifest.size_bytes),
+                    )  # fmt: skip
+                except (ValueTooLarge, InvalidDag, InvalidManifest, StoreFull, DiskFull) as error:
+                    for cid, name in made:
+                        await self._blocks.unpin(cid, name=name)
+                    if isinstance(error, ValueTooLarge):
+                        raise _is_larger(found, error) from None
+                    raise
+                await self._finish(found, range(len(found.manifest.parts)), timeout=timeout)
+        return found
 
     # --- parts of the above ------------------------------------------------------------------------------
 
@@ -235,14 +265,35 @@ class Checkpoints:
         async with self._committing.locks[run.key]:
             await change_steps(self._records, run, change, timeout=timeout)
 
-    async def _fetch_part(self, found: FoundCheckpoint, index: int) -> None:
-        parts = found.manifest.parts
-        part = parts[index]
-        if (await self._blocks.describe(part.cid)).size_bytes != part.size_bytes:
+    async def _finish(self, found: FoundCheckpoint, indices: Iterable[int], *, timeout: float) -> None:
+        """Get what is missing of some parts, keep them, and keep what the run lists no longer no more."""
+        for index in indices:
+            await self._fetch_part(found, index)
+        await self._retention.keep(found)
+        self._blocks.announce(found.cid)
+        steps = await read_steps(self._records, found.run, timeout=timeout)
+        await self._retention.retire(found.run, steps, found)
+
+    async def _tree(self, found: FoundCheckpoint) -> Tree:
+        """Return a step's directory. Raises `InvalidManifest` if a part is not what the manifest says."""
+        parts = [await self._part(found, index) for index in range(len(found.manifest.parts))]
+        names = [name for name, _ in found.manifest.files]
+        return [("", Item(found.cid, "directory")), *zip(names, parts, strict=True)]
+
+    async def _part(self, found: FoundCheckpoint, index: int) -> Item:
+        part = found.manifest.parts[index]
+        item = await self._blocks.describe(part.cid)
+        if (item.kind, item.size_bytes) != ("file", part.size_bytes):
             raise InvalidManifest(
                 f"part {index} of step {found.step} has not the size that its manifest says"
             )
-        bytes_max = part.size_bytes + part.size_bytes // 64 + limits.BLOCK_BYTES_MAX
+        return item
+
+    async def _fetch_part(self, found: FoundCheckpoint, index: int) -> None:
+        parts = found.manifest.parts
+        part = parts[index]
+        await self._part(found, index)
+        bytes_max = _dag_bytes_max(part.size_bytes)
         if len(parts) == 1:
             cid, name = found.cid, manifest_pin(found.run, found.step)
         else:
@@ -251,4 +302,13 @@ class Checkpoints:
             await self._blocks.pin(cid, name=name, bytes_max=bytes_max)
         except ValueTooLarge as error:
             await self._blocks.unpin(cid, name=name)
-            raise InvalidManifest(f"step {found.step} has more than its manifest says: {error}") from None
+            raise _is_larger(found, error) from None
+
+
+def _dag_bytes_max(size_bytes: int) -> int:
+    """Return what files of that many bytes take at most with the nodes above them."""
+    return size_bytes + size_bytes // 64 + limits.BLOCK_BYTES_MAX
+
+
+def _is_larger(found: FoundCheckpoint, error: ValueTooLarge) -> InvalidManifest:
+    return InvalidManifest(f"step {found.step} has more than its manifest says: {error}")

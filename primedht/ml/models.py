@@ -439,15 +439,17 @@ class Models:
         It is kept no longer if there is no room for it, or if the block finds it to be more, or something
         else, than its manifest says.
         """
-        pin = f"{_PIN}{found.name}"
-        await self._blocks.pins.add(found.cid, name=pin, partial=True)
+        name = f"{_PIN}{found.name}"
+        was_kept = any(pin.name == name and not pin.partial for pin in await self._blocks.pins.of(found.cid))
+        if not was_kept:
+            await self._blocks.pins.add(found.cid, name=name, partial=True)
         try:
-            yield pin
-        except ValueTooLarge as error:
-            await self._blocks.unpin(found.cid, name=pin)
-            raise InvalidManifest(f"{found.name} has more than its manifest says: {error}") from None
-        except (InvalidDag, StoreFull, DiskFull):
-            await self._blocks.unpin(found.cid, name=pin)
+            yield name
+        except (ValueTooLarge, InvalidDag, StoreFull, DiskFull) as error:
+            if not was_kept:
+                await self._blocks.unpin(found.cid, name=name)
+            if isinstance(error, ValueTooLarge):
+                raise InvalidManifest(f"{found.name} has more than its manifest says: {error}") from None
             raise
 
     async def _check_files(self, found: FoundModel) -> None:

@@ -52,6 +52,19 @@ class Retention:
         name = manifest_pin(found.run, found.step)
         await self._blocks.pin(found.cid, name=name, recursive=alone, announce=False)
 
+    async def keep_partly(self, found: FoundCheckpoint) -> list[tuple[Cid, str]]:
+        """Keep what there is of a step from now on, all of which is being fetched; return the pins made."""
+        parts = found.manifest.parts
+        wanted = [(found.cid, manifest_pin(found.run, found.step))]
+        if len(parts) > 1:
+            count = len(parts)
+            wanted = [(each.cid, part_pin(found.run, found.step, (i, count))) for i, each in enumerate(parts)]
+        known = await self._pins(found.run)
+        made = [each for each in wanted if (found.step, *each) not in known]
+        for cid, name in made:
+            await self._blocks.pins.add(cid, name=name, partial=True)
+        return made
+
     async def retire(self, run: RunName, steps: Steps, found: FoundCheckpoint) -> None:
         """Unpin the steps that are listed no longer, and what was `found`'s before it was replaced."""
         latest = steps.listed[-1].step if steps.listed else -1

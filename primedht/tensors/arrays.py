@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import mmap
+import os
 from collections.abc import Iterator, Mapping
 from io import BytesIO
 from pathlib import Path
@@ -111,9 +112,17 @@ def load_tensors(path: Path) -> dict[str, Array]:
     Raises `InvalidTensor`, `OSError`.
     """
     with path.open("rb") as file:
-        file_bytes = path.stat().st_size
-        header = read_header(file, file_bytes)
-        mapped = mmap.mmap(file.fileno(), file_bytes, access=mmap.ACCESS_COPY)
+        return map_tensors(file)
+
+
+def map_tensors(file: BinaryIO) -> dict[str, Array]:
+    """Return the tensors of an open file, which stands at its beginning and may be closed then.
+
+    As `load_tensors`.
+    """
+    file_bytes = os.fstat(file.fileno()).st_size
+    header = read_header(file, file_bytes)
+    mapped = mmap.mmap(file.fileno(), file_bytes, access=mmap.ACCESS_COPY)
     tensors = {span.name: view(mapped, span, at=span.start) for span in header.tensors}
     return tensors | {alias: tensors[name] for alias, name in _tied(header).items()}
 

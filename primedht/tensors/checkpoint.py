@@ -58,6 +58,14 @@ class CheckpointManifest:
         return f"{format_size(self.size_bytes)} in {format_count(len(self.parts), 'part')}"
 
     @property
+    def files(self) -> tuple[tuple[str, CheckpointPart], ...]:
+        """What its parts are called in a directory."""
+        count = len(self.parts)
+        if count == 1:
+            return (("state.safetensors", self.parts[0]),)
+        return tuple((f"state-{i}-of-{count}.safetensors", part) for i, part in enumerate(self.parts))
+
+    @property
     def size_bytes(self) -> int:
         return sum(part.size_bytes for part in self.parts)
 

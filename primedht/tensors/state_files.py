@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 
 from primedht.errors import DiskFull, InvalidTensor, StoreUnavailable
-from primedht.tensors.arrays import load_tensors, read_tensors, write_tensors
+from primedht.tensors.arrays import load_tensors, map_tensors, read_tensors, write_tensors
 from primedht.tensors.state import TREE_NAME, flatten, unflatten
 
 _FORMAT = {"primedht.format": "state 1"}
@@ -30,17 +30,39 @@ def open_state_file(state: object) -> Iterator[BinaryIO]:
     or `StoreUnavailable` if the folder for temporary files (TMPDIR) has no room or cannot be used.
     """
     tree, tensors = flatten(state)
-    try:
-        file = cast("BinaryIO", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise _unusable(error) from None
-    with file:
-        try:
+    with _temporary_file() as file:
+        with _failing():
             write_tensors(_Whole(file), tensors | {TREE_NAME: np.frombuffer(tree, np.uint8)}, _FORMAT)
             file.seek(0)
-        except OSError as error:
-            raise _unusable(error) from None
         yield file
+
+
+class ReceivedState:
+    """A state file that comes in pieces. Made by `receive_state`; its methods may block."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._whole = _Whole(file)
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece. Raises `DiskFull`, `StoreUnavailable`."""
+        with _failing():
+            self._whole.write(piece)
+
+    def read(self, *, as_numpy: bool = False) -> Any:
+        """Return the state, as `load_state`, once all has been written. It outlives the temporary file."""
+        self._file.seek(0)
+        return _unflattened(map_tensors(self._file), as_numpy)
+
+
+@contextmanager
+def receive_state() -> Iterator[ReceivedState]:
+    """Yield a place for a state file's bytes, a temporary file as that of `open_state_file`.
+
+    So a state's memory is that file's, and is taken as it is used. Raises as `open_state_file`.
+    """
+    with _temporary_file() as file:
+        yield ReceivedState(file)
 
 
 def read_state(data: bytes | bytearray, *, as_numpy: bool = False) -> Any:
@@ -64,6 +86,22 @@ def _unflattened(tensors: dict[str, Any], as_numpy: bool) -> Any:
     if tree is None or tree.dtype != np.uint8 or tree.ndim != 1:
         raise InvalidTensor("the file has tensors, but not the state that they are of; read it as tensors")
     return unflatten(tree.tobytes(), tensors, as_numpy=as_numpy)
+
+
+@contextmanager
+def _temporary_file() -> Iterator[BinaryIO]:
+    with _failing():
+        file = cast("BinaryIO", tempfile.TemporaryFile(buffering=0))  # noqa: SIM115 - closed below
+    with file:
+        yield file
+
+
+@contextmanager
+def _failing() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _unusable(error) from None
 
 
 def _unusable(error: OSError) -> DiskFull | StoreUnavailable:

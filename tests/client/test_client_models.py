@@ -43,7 +43,7 @@ async def test_the_blocking_client_does_all_that_the_node_does(lab: ControlLab, 
             ).found
             assert pushed.name.endswith("/m@1")
             assert str(pushed) == f"{pushed.name}  {pushed.cid}  {pushed.manifest}"
-            assert str(client.models.push(folder, "me/n").wait()).endswith("kept here only: nobody is asked")
+            assert str(client.models.push(folder, "me/n").wait()).endswith("kept by 0 of 3 other peers")
             client.models.remove("me/n")
             assert dict(pushed.manifest.model.training_config) == {"epochs": 3}
             assert (

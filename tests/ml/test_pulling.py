@@ -21,6 +21,7 @@ from primedht.cids import DAG_PB
 from primedht.errors import DiskFull, FileChanged, InvalidArgument, InvalidDag, OperationTimeout
 from primedht.node import Node
 from primedht.tensors.arrays import save_tensors
+from primedht.tensors.state_files import load_state
 
 LAYERS = layers(8, elements=1 << 18)
 SIZE_BYTES = 8 << 20
@@ -246,3 +247,62 @@ def test_files_that_a_crash_left_half_renamed_are_read(tmp_path: Path) -> None:
     assert references.read_piece(file, 1, 2) == b"at"
     with pytest.raises(FileChanged):
         references.read_piece(replace(file, mtime_ns=1), 0, 4)
+
+
+async def test_a_pulled_checkpoint_is_on_disk_once(tmp_path: Path) -> None:
+    async with open_nodes(2, data_dir=tmp_path / "data") as (puller, publisher):
+        run = f"{publisher.peer_id}/r"
+        await (await publisher.checkpoints.publish("r", 1, {"model": LAYERS})).wait()
+        found = await puller.checkpoints.pull(run, tmp_path / "out")
+        state = load_state(tmp_path / "out" / "state.safetensors")
+        assert {name: tensor.tobytes() for name, tensor in state["model"].items()} == {
+            name: tensor.tobytes() for name, tensor in LAYERS.items()
+        }
+        counts = puller.blocks.store.counts
+        assert counts.referenced_bytes >= SIZE_BYTES
+        assert counts.bytes_used < 0.05 * SIZE_BYTES
+        assert hidden(tmp_path) == []
+        assert (await puller.blocks.collect()).broken == ()
+        assert found == await puller.checkpoints.fetch(run)
+        with pytest.raises(InvalidArgument, match="another path"):
+            await puller.checkpoints.pull(run, tmp_path / "out")
+        await puller.checkpoints.pull(run, tmp_path / "again", 1)
+        assert content(tmp_path / "again") == content(tmp_path / "out")
+
+
+async def test_all_parts_of_a_checkpoint_are_pulled(tmp_path: Path) -> None:
+    async with open_nodes(2, data_dir=tmp_path / "data") as (puller, publisher):
+        jobs = [
+            await publisher.checkpoints.publish("r", 1, {"rank": rank, **LAYERS}, shard=(rank, 2))
+            for rank in range(2)
+        ]
+        for job in jobs:
+            await job.wait()
+        await puller.checkpoints.pull(f"{publisher.peer_id}/r", tmp_path / "out")
+        names = [f"state-{rank}-of-2.safetensors" for rank in range(2)]
+        assert [load_state(tmp_path / "out" / name)["rank"] for name in names] == [0, 1]
+        assert len(await puller.blocks.collect() and [pin async for pin in puller.blocks.pins.all()]) == 3
+
+
+async def test_a_pull_without_room_keeps_what_was_kept_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_puller_and_pusher(tmp_path) as (puller, pusher):
+        await (await pusher.checkpoints.publish("r", 1, {"model": LAYERS})).wait()
+        run, name = f"{pusher.peer_id}/r", f"{pusher.peer_id}/m"
+
+        def fail(*args: object) -> None:
+            raise DiskFull("no room")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(placing, "_make_file", fail)
+            for _ in range(2):
+                with pytest.raises(DiskFull):
+                    await puller.checkpoints.pull(run, tmp_path / "c")
+                with pytest.raises(DiskFull):
+                    await puller.models.pull(name, tmp_path / "out")
+                expected = len([pin async for pin in puller.blocks.pins.all()])
+                assert expected in (0, 2)
+                await puller.checkpoints.fetch(run)
+                await puller.models.fetch(name)
+        assert expected == 2
