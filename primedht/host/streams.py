@@ -8,7 +8,7 @@ own agreement goes out with the first reply).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -146,8 +146,15 @@ class Stream(NetStream):
 
     # --- data -----------------------------------------------------------------------------------
 
-    async def receive(self) -> bytes:
+    def receive(self) -> Coroutine[Any, Any, bytes]:
         """Return what has arrived, at least one byte; b"" once the peer has finished."""
+        # Not `async`, as `send`: what the two return is the coroutine below, without one around it.
+        if self._unread or self._head or self._proposer is not None:
+            return self._receive_first()
+        return self._receive()
+
+    async def _receive_first(self) -> bytes:
+        """As `receive`, with what is left of the negotiation."""
         if self._unread:
             data, self._unread = self._unread, b""
             return data
@@ -177,15 +184,12 @@ class Stream(NetStream):
             reader.feed(data)
         return frame
 
-    async def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> Coroutine[Any, Any, None]:
         """Send all of `data`, as fast as the peer reads. A cancelled send leaves a useless stream."""
         if self._head:
             data = self._head + data
             self._head = b""
-        if self._upload is None:
-            await self._write(data)
-        else:
-            await self._send(data)
+        return self._write(data) if self._upload is None else self._send(data)
 
     async def _receive(self) -> bytes:
         if self._reset:

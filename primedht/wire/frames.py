@@ -33,7 +33,9 @@ class FrameReader:
     def next_frame(self) -> bytes | None:
         """Return the next complete frame, or None. Raises `ProtocolViolation` for an oversized one."""
         buffer = self._buffer
-        head = varint.decode(buffer) if buffer else None
+        if not buffer:
+            return None
+        head = varint.decode(buffer)
         if head is None:
             return None
         size, start = head

@@ -27,11 +27,12 @@ def decode(buffer: bytes | bytearray | memoryview, offset: int = 0) -> tuple[int
 
     Raises `ProtocolViolation` for one that is longer than nine bytes or not minimal.
     """
-    size = len(buffer)
-    if offset < size and buffer[offset] < 0x80:  # most are one byte, or two
-        return buffer[offset], offset + 1
-    if offset + 1 < size and 0 < buffer[offset + 1] < 0x80:
-        return buffer[offset] & 0x7F | buffer[offset + 1] << 7, offset + 2
+    if len(buffer) - offset >= 2:  # most are one byte, or two
+        low, high = buffer[offset], buffer[offset + 1]
+        if low < 0x80:
+            return low, offset + 1
+        if 0 < high < 0x80:
+            return low & 0x7F | high << 7, offset + 2
     value = 0
     for index, byte in enumerate(buffer[offset : offset + VARINT_BYTES_MAX]):
         value |= (byte & 0x7F) << (7 * index)

@@ -204,7 +204,10 @@ def _yamux_step(session: Session, streams: list[Any], tape: Tape, now: float) ->
         header = bytes([tape.number() == 255, kind]) + flags.to_bytes(2, "big")
         header += (tape.number() & 31).to_bytes(4, "big") + length.to_bytes(4, "big")
         payload = bytes(min(length, 300 << 10)) if kind == 0 and tape.number() & 3 else b""
-        session.receive(header + payload, now)
+        message = header + payload
+        alone = stream is not None and not stream.incoming.size and tape.number() & 1
+        if not alone or session.receive_alone(stream, message, now, 1 << 20) is None:
+            session.receive(message, now)
     elif what < 8:
         session.receive(tape.take(tape.number()), now)
     elif what == 8:

@@ -107,15 +107,18 @@ class SecureConnection(ISecureConn):
         if start:
             buffer[:start] = rest
         size = self._wire.receive_nowait(buffer[start : start + RECEIVE_BYTES])
-        if size is None:
-            self._is_drained = True
-            return None
-        if size == 0:
+        if not size:
+            if size is None:
+                self._is_drained = True
+                return None
             if rest:
                 raise IncompleteReadError("the connection ended inside a Noise frame")
             return []
-        self._is_drained = size < RECEIVE_BYTES
-        self._reads += 1
+        if size == RECEIVE_BYTES:
+            self._is_drained = False
+            self._reads += 1
+        else:
+            self._is_drained = True
         return session.open(buffer[: start + size]) or None
 
     def send_nowait(self, messages: Sequence[Message]) -> int:
@@ -128,6 +131,12 @@ class SecureConnection(ISecureConn):
         if size > len(buffer):
             buffer = memoryview(bytearray(size))
         return self._wire.write_nowait(buffer[: self._session.seal_into(messages, buffer)])
+
+    def send_one_nowait(self, message: Message) -> int:
+        """As `send_nowait`, for a single message of at most `SEND_BYTES - OVERHEAD_BYTES`."""
+        frame = self._buffers.send[: len(message) + OVERHEAD_BYTES]
+        self._session.seal_one_into(message, frame)
+        return self._wire.write_nowait(frame)
 
     @property
     def backlog_bytes(self) -> int:

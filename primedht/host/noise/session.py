@@ -9,6 +9,7 @@ and I/O": libp2p peers never rekey, so a connection ends before its nonces do.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -25,6 +26,10 @@ MESSAGE_BYTES_MAX = (1 << 16) - 1 - TAG_BYTES
 OVERHEAD_BYTES = LENGTH_BYTES + TAG_BYTES
 _USEFUL_READ_BYTES = 64
 _FRAMES_AT_ONCE = 1024  # some 2 ms of decrypting, for a peer that sends only tiny ones
+
+_LENGTH = struct.Struct(">H")
+_unpack_length = _LENGTH.unpack_from
+_pack_length_into = _LENGTH.pack_into
 
 Message: TypeAlias = bytes | bytearray | memoryview
 
@@ -65,21 +70,21 @@ class NoiseSession:
         messages: at most `MESSAGE_BYTES_MAX` bytes each. `buffer` must hold them, with
         `OVERHEAD_BYTES` for each. Raises `SessionFailed` when the nonces are used up.
         """
-        encrypt_into = self._send.encrypt_into
-        nonce = self._send_nonce
-        if nonce + len(messages) > NONCE_MAX:
-            raise SessionFailed("all nonces are used up")
-        end = 0
+        start = 0
         for message in messages:
-            body = end + LENGTH_BYTES
-            length = len(message) + TAG_BYTES
-            end = body + length
-            buffer[body - 2] = length >> 8
-            buffer[body - 1] = length & 0xFF
-            encrypt_into(pack_nonce(nonce), message, None, buffer[body:end])
-            nonce += 1
-        self._send_nonce = nonce
-        return end
+            end = start + len(message) + OVERHEAD_BYTES
+            self.seal_one_into(message, buffer[start:end])
+            start = end
+        return start
+
+    def seal_one_into(self, message: Message, frame: memoryview) -> None:
+        """Seal `message` into `frame`, which has just the size for it. As `seal_into`."""
+        nonce = self._send_nonce
+        if nonce == NONCE_MAX:
+            raise SessionFailed("all nonces are used up")
+        _pack_length_into(frame, 0, len(frame) - LENGTH_BYTES)
+        self._send.encrypt_into(pack_nonce(nonce), message, None, frame[LENGTH_BYTES:])
+        self._send_nonce = nonce + 1
 
     def open(self, data: memoryview) -> list[bytes]:
         """Return the messages of the complete frames in `data`: `rest`, and what has come in since.
@@ -87,28 +92,26 @@ class NoiseSession:
         All of them, or a great many: see `is_behind`. What remains becomes the new `rest`; `data`
         may be reused at once. Raises `SessionFailed`.
         """
-        decrypt = self._receive.decrypt
-        nonce = self._receive_nonce
-        messages: list[bytes] = []
-        start, size = 0, len(data)
+        size = len(data)
         self.is_behind = False
+        if size >= OVERHEAD_BYTES and _unpack_length(data)[0] + LENGTH_BYTES == size:
+            # One frame and nothing else: a request or a reply.
+            self.rest = b""
+            if self._fruitless_reads:
+                self._fruitless_reads -= 1
+            return [self._open_frame(data[LENGTH_BYTES:])]
+        messages: list[bytes] = []
+        start = 0
         while size - start >= LENGTH_BYTES:
             if len(messages) == _FRAMES_AT_ONCE:
                 self.is_behind = True
                 break
             body = start + LENGTH_BYTES
-            end = body + (data[start] << 8 | data[start + 1])
+            end = body + _unpack_length(data, start)[0]
             if end > size:
                 break
-            if nonce == NONCE_MAX:
-                raise SessionFailed("all nonces are used up")
-            try:
-                messages.append(decrypt(pack_nonce(nonce), data[body:end], None))
-            except InvalidTag:
-                raise SessionFailed("a frame does not decrypt") from None
-            nonce += 1
+            messages.append(self._open_frame(data[body:end]))
             start = end
-        self._receive_nonce = nonce
         if messages:
             if self._fruitless_reads:
                 self._fruitless_reads -= 1
@@ -116,6 +119,17 @@ class NoiseSession:
             self._note_fruitless_read()
         self.rest = bytes(data[start:]) if start < size else b""
         return messages
+
+    def _open_frame(self, frame: memoryview) -> bytes:
+        nonce = self._receive_nonce
+        if nonce == NONCE_MAX:
+            raise SessionFailed("all nonces are used up")
+        try:
+            message: bytes = self._receive.decrypt(pack_nonce(nonce), frame, None)
+        except InvalidTag:
+            raise SessionFailed("a frame does not decrypt") from None
+        self._receive_nonce = nonce + 1
+        return message
 
     def _note_fruitless_read(self) -> None:
         """Give up on a peer that lets its frames trickle in, each byte at the cost of a system call."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 _MERGED_BYTES = 1024  # smaller pieces join the one before them, if that has not been read yet
 _MERGED_BYTES_MAX = 32 << 10
+_COPIED_BYTES_MAX = 4 << 10  # to copy this much costs less than a view of it, which is copied in the end
 _TAKEN_BYTES = 64 << 10  # what one `take` joins at most; larger copies come from fresh pages, slowly
 
 
@@ -26,16 +27,16 @@ class ReceiveBuffer:
         pieces = self._pieces
         size = end - start
         self.size += size
-        if pieces and size < _MERGED_BYTES:
+        if size > _COPIED_BYTES_MAX and size << 1 > len(data):
+            pieces.append(memoryview(data)[start:end])  # holds on to less than twice its size
+        elif not pieces or size >= _MERGED_BYTES:
+            pieces.append(data[start:end])
+        else:
             last = pieces[-1]
             if type(last) is bytearray and len(last) < _MERGED_BYTES_MAX:
                 last += data[start:end]
             else:
                 pieces.append(bytearray(data[start:end]))
-        elif size << 1 > len(data) > _MERGED_BYTES:
-            pieces.append(memoryview(data)[start:end])  # holds on to less than twice its size
-        else:
-            pieces.append(data[start:end])
 
     def take(self, size_max: int | None = None) -> bytes:
         """Remove and return some bytes, at most `size_max`; b"" only if none are held."""
@@ -43,6 +44,10 @@ class ReceiveBuffer:
         if not pieces:
             return b""
         first = pieces[0]
+        if len(pieces) == 1 and (size_max is None or len(first) <= size_max):
+            self.size = 0
+            pieces.clear()
+            return first if type(first) is bytes else bytes(first)
         if size_max is not None and len(first) > size_max:
             view = memoryview(first)
             pieces[0] = view[size_max:]

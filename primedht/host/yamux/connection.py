@@ -41,6 +41,8 @@ class MessageConnection(MessageSource, Protocol):
 
     def send_nowait(self, messages: Sequence[bytes]) -> int: ...
 
+    def send_one_nowait(self, message: bytes) -> int: ...
+
     @property
     def backlog_bytes(self) -> int: ...
 
@@ -243,7 +245,7 @@ class YamuxConnection(IMuxedConn):
             self.flush_soon()
             return
         try:
-            backlog_bytes = self._conn.send_nowait((message,))
+            backlog_bytes = self._conn.send_one_nowait(message)
         except LOST as error:
             self._lose(error)
             return

@@ -26,7 +26,7 @@ ENDS = FIN | RST
 class FrameHandler(Protocol):
     """What is done with frames. Every method may raise `YamuxViolation`.
 
-    streams: those that are open, by id. A stream of None takes nothing: the payload is skipped.
+    streams: those that are open, by id.
     """
 
     streams: dict[int, Stream]
@@ -37,11 +37,15 @@ class FrameHandler(Protocol):
 
     def on_window_update(self, stream: Stream, flags: int, increment: int) -> None: ...
 
-    def on_data_header(self, stream: Stream, flags: int, length: int) -> None: ...
+    def on_data(self, stream: Stream, flags: int, length: int, data: bytes, start: int, end: int) -> None:
+        """Take in a DATA frame whose payload, of `length` bytes, begins with `data[start:end]`."""
+        ...
 
-    def on_payload(self, stream: Stream | None, data: bytes, start: int, end: int) -> None: ...
+    def on_payload(self, stream: Stream, data: bytes, start: int, end: int) -> None:
+        """Take in some more of it."""
+        ...
 
-    def on_ends(self, stream: Stream | None, flags: int) -> None:
+    def on_ends(self, stream: Stream, flags: int) -> None:
         """Act on the FIN or RST of a frame, once its payload is complete."""
         ...
 
@@ -49,32 +53,35 @@ class FrameHandler(Protocol):
 
 
 class FrameReader:
-    """Feeds `handler`. Between two calls it holds less than a header, and where a payload goes."""
+    """Feeds `handler`. Between two calls it holds less than a header, and where a payload goes.
 
-    __slots__ = ("_ends", "_handler", "_left", "_partial_header", "_stream")
+    is_inside_frame: what comes next continues a frame.
+    """
+
+    __slots__ = ("_ends", "_handler", "_left", "_partial_header", "_stream", "is_inside_frame")
 
     def __init__(self, handler: FrameHandler) -> None:
         self._handler = handler
         self._partial_header = b""
         self._left = 0  # of the payload that is under way
-        self._stream: Stream | None = None
+        self._stream: Stream | None = None  # None: the payload is skipped
         self._ends = 0
+        self.is_inside_frame = False
 
     def feed(self, data: bytes) -> None:
         """Take in `data`. Raises `YamuxViolation`; nothing may be fed after that."""
         handler = self._handler
         offset, size = 0, len(data)
-        if self._left:
-            offset = min(self._left, size)
-            self._left -= offset
-            handler.on_payload(self._stream, data, 0, offset)
-            if not self._left:
-                handler.on_ends(self._stream, self._ends)
-                self._stream = None
-        elif self._partial_header:
-            data = self._partial_header + data
-            size = len(data)
-            self._partial_header = b""
+        if self.is_inside_frame:
+            if self._left:
+                offset = self._continue(data)
+            else:
+                data = self._partial_header + data
+                size = len(data)
+                self._partial_header = b""
+            if self._left:
+                return
+            self.is_inside_frame = False
         streams = handler.streams
         while size - offset >= HEADER_BYTES:
             version, kind, flags, stream_id, length = unpack_header_from(data, offset)
@@ -91,20 +98,32 @@ class FrameReader:
                 if stream is not None:
                     handler.on_window_update(stream, flags, length)
                 continue
+            end = offset + length
             if stream is not None:
-                handler.on_data_header(stream, flags, length)
+                handler.on_data(stream, flags, length, data, offset, end if end < size else size)
             elif length > limits.YAMUX_WINDOW_BYTES_MAX:
                 raise YamuxViolation(f"a frame of {length} bytes")
-            end = offset + length
             if end > size:
-                handler.on_payload(stream, data, offset, size)
                 self._left = end - size
                 self._stream = stream
                 self._ends = flags & ENDS
+                self.is_inside_frame = True
                 return
-            handler.on_payload(stream, data, offset, end)
             offset = end
-            if flags & ENDS:
+            if flags & ENDS and stream is not None:
                 handler.on_ends(stream, flags)
         if offset < size:
             self._partial_header = data[offset:]
+            self.is_inside_frame = True
+
+    def _continue(self, data: bytes) -> int:
+        """Take in the next part of a payload; return its size."""
+        size = min(self._left, len(data))
+        self._left -= size
+        stream = self._stream
+        if stream is not None:
+            self._handler.on_payload(stream, data, 0, size)
+            if not self._left:
+                self._handler.on_ends(stream, self._ends)
+                self._stream = None
+        return size

@@ -24,6 +24,7 @@ class YamuxStream(IMuxedStream):
 
     __slots__ = (
         "_connection",
+        "_outbox",
         "_reader",
         "_reading",
         "_state",
@@ -37,6 +38,7 @@ class YamuxStream(IMuxedStream):
         self.muxed_conn = connection
         self.stream_id = state.id
         self._connection = connection
+        self._outbox = connection.session.outbox
         self._reading = connection.reading
         self._state = state
         self._reader: trio.lowlevel.Task | None = None
@@ -66,7 +68,8 @@ class YamuxStream(IMuxedStream):
         """
         if n == 0:
             return b""
-        state = self._state
+        state, data = self._state, None
+        size_max = None if n is None or n < 0 else n
         while not state.incoming.size:
             if state.peer_finished:
                 raise MuxedStreamEOF("the peer has finished")
@@ -74,12 +77,15 @@ class YamuxStream(IMuxedStream):
                 raise MuxedStreamReset(state.failure)
             reading = self._reading
             if reading.leader is state and not reading.is_led and self._reader is None:
-                await reading.lead(state)
+                data = await reading.lead(state, size_max)
+                if data is not None:
+                    break
             else:
                 self._begin_reading()
                 await trio.lowlevel.wait_task_rescheduled(self._stop_reading)
-        data = state.receive(None if n is None or n < 0 else n)
-        if self._connection.session.has_output:
+        if data is None:
+            data = state.receive(size_max)
+        if self._outbox.has_output:
             self._connection.flush_soon()
         return data
 

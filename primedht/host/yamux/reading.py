@@ -167,41 +167,47 @@ class Reading:
 
     # --- the leader -----------------------------------------------------------------------------
 
-    async def lead(self, stream: Stream) -> None:
+    async def lead(self, stream: Stream, size_max: int | None) -> bytes | None:
         """Wait for the socket, in the task that waits for `stream`, the leader; take in what has come.
 
-        Afterwards that stream may have changed, and need not be the leader any more; or neither.
+        Return it if that is one small message for the stream, of at most `size_max` bytes, and nothing
+        else. None otherwise: the stream may have changed, and need not be the leader any more; or neither.
         """
-        source, waiter = self._source, self._source.waiter
+        source = self._source
+        waiter = source.waiter
         assert waiter is not None
         self.is_led = True
         self._waits += 1
         try:
             await waiter.wait_readable()
         except BaseException:
+            self.is_led = False
             self._return()
             raise
-        finally:
-            self.is_led = False
+        self.is_led = False
         if self.leader is not stream:
-            return
+            return None
         if self._sleeps_in_peace:
             self._wake_pump()
         try:
             messages = source.receive_nowait()
             if messages is None:
-                return
+                return None
             if len(messages) != 1 or len(messages[0]) > LONE_BYTES:
                 self._left_over = messages
                 self._return()
-                return
+                return None
+            data = self._session.receive_alone(stream, messages[0], waiter.received_at, size_max)
+            if data is not None:
+                return data
             self._session.receive(messages[0], waiter.received_at)
         except LOST as error:
             self._return()
             self._lose(error)
-            return
+            return None
         if self._on_changed() is not stream or not _goes_on(stream):
             self._return()
+        return None
 
     def interrupt(self) -> None:
         """Let the leader, which waits, look at its stream, and the pump go on."""

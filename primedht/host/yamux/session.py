@@ -30,6 +30,7 @@ from primedht.host.yamux.frames import (
     FIN,
     FLAGS,
     GO_AWAY,
+    HEADER_BYTES,
     NORMAL,
     PING,
     PROTOCOL_ERROR,
@@ -41,6 +42,7 @@ from primedht.host.yamux.frames import (
     WINDOW_UPDATE,
     YamuxViolation,
     encode_header,
+    unpack_header_from,
 )
 from primedht.host.yamux.outbox import Outbox
 from primedht.host.yamux.pulse import Pulse
@@ -200,6 +202,31 @@ class Session:
         stream.credit -= size
         return encode_header(DATA, stream.take_flag(), stream.id, size) + data
 
+    def receive_alone(self, stream: Stream, message: bytes, now: float, size_max: int | None) -> bytes | None:
+        """Return the data in `message`, as if received and read at once by `stream`, which has none unread.
+
+        None, with nothing done, unless `message` is one plain frame of `stream`, with at most `size_max`
+        bytes of data, and nothing else is to be done.
+        """
+        size = len(message) - HEADER_BYTES
+        window = stream.window
+        if (
+            size <= 0
+            or unpack_header_from(message) != (0, DATA, 0, stream.id, size)
+            or size > window.left
+            or (size_max is not None and size > size_max)
+            or self._reader.is_inside_frame
+            or self.outbox.control_bytes
+            or not (stream.is_open and stream.is_acknowledged)
+            or stream.peer_finished
+        ):
+            return None
+        self._now = self._pulse.heard_at = now
+        window.left -= size
+        if window.consume(size):
+            self._grant(stream)
+        return message[HEADER_BYTES:]
+
     # --- what streams do ------------------------------------------------------------------------
 
     def on_queued(self, stream: Stream, size: int) -> None:
@@ -350,28 +377,32 @@ class Session:
         if flags & ENDS:
             self.on_ends(stream, flags)
 
-    def on_data_header(self, stream: Stream, flags: int, length: int) -> None:
+    def on_data(self, stream: Stream, flags: int, length: int, data: bytes, start: int, end: int) -> None:
         if not stream.is_acknowledged:
             self._acknowledge(stream)
-        if length > stream.window.left:
-            raise YamuxViolation(f"{length} bytes on a window of {stream.window.left}")
-        if stream.peer_finished and length:
+        window = stream.window
+        if length > window.left:
+            raise YamuxViolation(f"{length} bytes on a window of {window.left}")
+        if not length:
+            if not flags:
+                self._note_idle_frame()
+            return
+        if stream.peer_finished:
             raise YamuxViolation("data behind a FIN")
-        if not (flags or length):
-            self._note_idle_frame()
-        stream.window.left -= length
+        window.left -= length
+        self.on_payload(stream, data, start, end)
 
-    def on_payload(self, stream: Stream | None, data: bytes, start: int, end: int) -> None:
+    def on_payload(self, stream: Stream, data: bytes, start: int, end: int) -> None:
         # A stream that was reset since the frame began takes nothing more.
-        if stream is not None and start < end and stream.is_open:
+        if start < end and stream.is_open:
             stream.incoming.put(data, start, end)
             self.unread_bytes += end - start
             self._budget.unread_bytes += end - start
             self._changed.append(stream)
 
-    def on_ends(self, stream: Stream | None, flags: int) -> None:
+    def on_ends(self, stream: Stream, flags: int) -> None:
         """Act on the FIN or RST of a frame, once its payload is complete."""
-        if stream is None or not stream.is_open:
+        if not stream.is_open:
             return
         if flags & RST:
             self._note_churn()

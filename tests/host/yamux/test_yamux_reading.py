@@ -157,6 +157,19 @@ async def test_a_long_message_is_left_to_the_pump_as_a_whole():
             await stream.read()
 
 
+async def test_a_leader_gets_no_more_than_it_asks_for():
+    async with over_sockets() as (dialer, listener):
+        stream = await dialer.open_stream()
+        await ask_until_led(stream, dialer, listener)
+        for size in range(1, len(REPLY) + 200, 200):
+            await stream.write(REQUEST)
+            received = [await stream.read(size)]
+            while sum(map(len, received)) < len(REPLY):
+                received.append(await stream.read(size))
+            assert max(map(len, received)) <= size
+            assert b"".join(received) == REPLY
+
+
 async def test_a_reset_by_another_task_wakes_the_leader():
     async with led() as (dialer, listener, stream, _, outcome):
         await stream.reset()

@@ -23,6 +23,7 @@ from primedht.host.yamux.frames import (
     SYN,
     WINDOW_UPDATE,
 )
+from primedht.host.yamux.stream import Stream
 from primedht.host.yamux.stream_ids import RemoteIds
 
 WINDOW = INITIAL_WINDOW_BYTES
@@ -350,6 +351,93 @@ def test_nothing_is_taken_alone_beyond_the_window_or_past_what_waits():
     assert client.session.take_alone(stream, bytes(100)) is None
     assert client.session.take_alone(stream, bytes(99)) == data(1, bytes(99)).encode()
     assert stream.credit == 0
+
+
+def make_pair() -> tuple[End, End, Stream, Stream]:
+    """Return both ends, and a stream of the client's that the server has acknowledged."""
+    client, server = make_ends()
+    stream = client.session.open()
+    stream.send(b"first")
+    server.feed(*client.out())
+    inbound = server.accept()
+    assert inbound.receive() == b"first"
+    inbound.show()
+    client.feed(*server.out())
+    client.session.pop_changed()
+    return client, server, stream, inbound
+
+
+def test_a_message_that_is_received_alone_is_as_if_received_and_read():
+    (client, _, alone, _), (other, _, queued, _) = make_pair(), make_pair()
+    for size in (1, 1000, 4000) * 50:  # beyond half the window: both grant the same credit at the same time
+        message = data(1, bytes(size)).encode()
+        assert client.session.receive_alone(alone, message, 101.0, None) == bytes(size)
+        other.session.receive(message, 101.0)
+        assert queued.receive() == bytes(size)
+        assert client.out() == other.out()
+        assert alone.window.left == queued.window.left
+        assert client.session.unread_bytes == other.session.unread_bytes == 0
+    assert not client.session.pop_changed()
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        data(1, b"a").encode()[:-1],
+        data(1, b"a").encode() + b"b",
+        data(1, b"a").encode() * 2,
+        data(1).encode(),
+        data(1, b"a", FIN).encode(),
+        data(1, b"a", ACK).encode(),
+        data(3, b"a").encode(),
+        window(1, 1).encode() + b"a",
+        b"\x01" + data(1, b"a").encode()[1:],
+        data(1, bytes(101)).encode(),
+    ],
+)
+def test_only_one_plain_whole_frame_of_the_stream_is_received_alone(raw: bytes):
+    client, _, stream, _ = make_pair()
+    client.session.open()
+    assert client.session.receive_alone(stream, raw, 101.0, 100) is None
+    assert stream.window.left == WINDOW
+    assert not client.session.has_output
+
+
+def test_nothing_is_received_alone_where_more_is_to_be_looked_at():
+    message = data(1, b"a").encode()
+
+    def refuses(client: End, stream: Stream) -> bool:
+        return client.session.receive_alone(stream, message, 101.0, None) is None
+
+    client, _, stream, _ = make_pair()
+    assert not refuses(client, stream)
+    client.session.receive(window(1).encode()[:5], 101.0)  # a part of a frame came before
+    assert refuses(client, stream)
+    client, _, stream, _ = make_pair()
+    client.session.receive(data(1, b"abc").encode()[:-1], 101.0)  # likewise, of a payload
+    assert refuses(client, stream)
+    client, server, stream, _ = make_pair()
+    client.feed(ping(7, SYN))  # a reply is due
+    assert refuses(client, stream)
+    client, server, stream, inbound = make_pair()
+    inbound.finish()
+    client.feed(*server.out())
+    assert refuses(client, stream)
+    client, _, stream, _ = make_pair()
+    stream.reset()
+    client.out()
+    assert refuses(client, stream)
+    client, _ = make_ends()
+    unacknowledged = client.session.open()
+    unacknowledged.show()
+    client.out()
+    assert refuses(client, unacknowledged)
+    client, _, stream, _ = make_pair()
+    stream.window.left = 0  # the peer sends beyond it
+    assert refuses(client, stream)
+    with pytest.raises(YamuxViolation):
+        client.feed(data(1, b"a"))
 
 
 def test_a_small_message_overtakes_bulk_and_bulk_streams_take_turns():
