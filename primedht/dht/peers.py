@@ -2,7 +2,7 @@
 
 A peer enters the table only when identify lists our protocol and it has answered a request
 (`answered`). Candidates come from connections, from other peers' replies and from those that have
-gone; a few workers ask each for the peers closest to us, which verifies it and, in a small network,
+gone; a few tasks ask each for the peers closest to us, which verifies it and, in a small network,
 introduces the next ones at once. A member that fails a request leaves the table and is tried again
 with growing pauses (departed.py), so that a healed partition needs no bootstrap peer.
 
@@ -24,6 +24,7 @@ from primedht import limits
 from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.departed import Departed
 from primedht.dht.ports import Ports
+from primedht.dht.work_queue import WorkQueue
 from primedht.errors import RemoteError
 from primedht.ids import PeerId
 from primedht.kad.departures import DepartureRate
@@ -73,8 +74,12 @@ class Peers:
         self._ask_closed_at: dict[PeerId, float] = {}  # members that closed: when the next time counts
         self._queued: set[PeerId] = set()
         # Those that we are connected to or know do not queue behind those that others told us of.
-        self._checks = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
-        self._admissions = trio.open_memory_channel[PeerId](limits.ADMISSION_QUEUE_MAX)
+        self._checks = WorkQueue(
+            self._verify_queued, at_once=limits.CHECKS_AT_ONCE, waiting_max=limits.ADMISSION_QUEUE_MAX
+        )
+        self._admissions = WorkQueue(
+            self._verify_queued, at_once=limits.ADMISSIONS_AT_ONCE, waiting_max=limits.ADMISSION_QUEUE_MAX
+        )
         self._joined: list[Callable[[PeerId], None]] = []
         self._left: list[Callable[[PeerId], None]] = []
         self._reconnected: list[Callable[[PeerId], None]] = []
@@ -273,12 +278,9 @@ class Peers:
         if peer in self._queued or peer == self.peer_id:
             return
         known = peer in self.table or self.is_connected(peer) or self._departed.was_member(peer)
-        send, _ = self._checks if known else self._admissions
-        try:
-            send.send_nowait(peer)
-        except trio.WouldBlock:
-            return
-        self._queued.add(peer)
+        queue = self._checks if known else self._admissions
+        if queue.put(peer):
+            self._queued.add(peer)
 
     # --- PeerListener ------------------------------------------------------------------------------
 
@@ -316,23 +318,17 @@ class Peers:
     async def serve(self) -> NoReturn:
         """Verify candidates and probe members. Only cancellation ends it."""
         async with trio.open_nursery() as nursery:
-            for at_once, (_, receive) in (
-                (limits.CHECKS_AT_ONCE, self._checks),
-                (limits.ADMISSIONS_AT_ONCE, self._admissions),
-            ):
-                for _ in range(at_once):
-                    nursery.start_soon(self._serve_queue, receive)
+            nursery.start_soon(self._checks.serve)
+            nursery.start_soon(self._admissions.serve)
             nursery.start_soon(self._serve_liveness)
             nursery.start_soon(self._serve_returns)
         raise AssertionError("unreachable: its tasks never return")
 
-    async def _serve_queue(self, receive: trio.MemoryReceiveChannel[PeerId]) -> NoReturn:
-        while True:
-            peer = await receive.receive()
-            try:
-                await self.verify(peer)
-            finally:
-                self._queued.discard(peer)
+    async def _verify_queued(self, peer: PeerId) -> None:
+        try:
+            await self.verify(peer)
+        finally:
+            self._queued.discard(peer)
 
     async def verify(self, peer: PeerId) -> bool:
         """Ask `peer` for the peers closest to us; it enters, stays in or leaves the table by its answer."""
