@@ -203,8 +203,7 @@ class Peers:
                 call(peer)
         elif isinstance(outcome, Full):
             self._pass_over(peer)
-            if now - outcome.oldest_seen > limits.EVICTION_PING_AGE_S:
-                self.consider(outcome.oldest)
+            self._check_oldest(outcome.oldest, outcome.oldest_seen)
 
     def doubt(self, peer: PeerId) -> None:
         """`peer` was slow and nobody waited for it: a member is verified, so that a dead one goes."""
@@ -289,8 +288,7 @@ class Peers:
             self.note_found(peer, "inbound")
             if peer not in self.table and not self._departed.is_set_aside(peer, trio.current_time()):
                 self._welcome(peer)
-                if self.table.has_room(peer) or not self._is_passed_over(peer):
-                    self.consider(peer)
+                self._meet(peer)
         elif peer in self.table:
             log.debug("peer_left_server_mode", peer=str(peer))
             self._drop(peer)
@@ -401,6 +399,25 @@ class Peers:
                 await trio.sleep(limits.RETURN_RETRY_STAGGER_S)
 
     # --- inner -----------------------------------------------------------------------------------------
+
+    def _meet(self, peer: PeerId) -> None:
+        """Verify a stranger that connected, unless its bucket needs neither members nor replacements.
+
+        In large networks most who connect are no more than that; a question to each of them would be half of
+        all messages. The member that was silent longest is asked as if the stranger had answered.
+        """
+        now, table = trio.current_time(), self.table
+        if table.has_room(peer):
+            self.consider(peer)
+        elif not self._is_passed_over(peer):
+            if table.waiting_since(peer, now - limits.REPLACEMENT_FRESH_S) < limits.REPLACEMENTS_WANTED:
+                self.consider(peer)
+            elif (oldest := table.least_recently_seen(peer)) is not None:
+                self._check_oldest(oldest.peer, oldest.last_seen)
+
+    def _check_oldest(self, member: PeerId, last_seen: float) -> None:
+        if trio.current_time() - last_seen > limits.EVICTION_PING_AGE_S:
+            self.consider(member)
 
     def _welcome(self, peer: PeerId) -> None:
         """`peer` is there. If it is a member that was lost, others may be back too."""

@@ -232,6 +232,16 @@ class RoutingTable:
         index = self._index(self._key_of(peer))
         return not self._buckets[index].full or index == len(self._buckets) - 1
 
+    def waiting_since(self, peer: PeerId, since: float) -> int:
+        """Return how many peers seen after `since` wait for a place in the bucket of `peer`."""
+        replacements = self._buckets[self._index(self._key_of(peer))].replacements
+        return sum(candidate.last_seen > since for candidate in replacements.values())
+
+    def least_recently_seen(self, peer: PeerId) -> Member | None:
+        """Return the member of the bucket of `peer` that was seen longest ago, None if it has none."""
+        bucket = self._buckets[self._index(self._key_of(peer))]
+        return bucket.least_recently_seen() if bucket.members else None
+
     def nearest(self, n: int) -> tuple[PeerId, ...]:
         """Return the `n` members closest to ourselves, closest first. Costs little while they stay."""
         found = self._nearest.get(n)

@@ -1,12 +1,15 @@
 """Who is in the routing table, and how a node joins and stays joined. Every test runs the engine."""
 
+from itertools import count
+
 import pytest
 import trio
 from engine_lab import LINKS, info_of, small
 
 from primedht import limits
 from primedht.dht.config import DhtConfig
-from primedht.kad.messages import MessageType
+from primedht.kad.key import common_prefix_length, key_of
+from primedht.kad.messages import MessageType, PeerInfo
 from primedht.sim.addresses import host_addr, public_ip
 from primedht.sim.checkers import check_tables
 from primedht.sim.peer import answering, silent
@@ -176,6 +179,31 @@ async def test_a_successful_request_admits(autojump_clock):
         await world.meet(gossip, [node])
         await world.until(lambda: hidden.peer in node.dht.routing_table, limit_s=10)
         assert gossip.peer in node.dht.routing_table
+
+
+async def test_who_connects_is_not_asked_where_nobody_more_is_wanted(autojump_clock):
+    """A full bucket with replacements that answered lately asks no stranger, later again a few."""
+    async with SimWorld(42, 1, links=LINKS, config=small()) as world:
+        (node,) = world.nodes
+        keys = (world.keypair(number) for number in count(1000))
+        other_half = (pair for pair in keys if common_prefix_length(key_of(pair.peer), node.key) == 0)
+        someone = PeerInfo(node.peer, node.addrs), PeerInfo(next(other_half).peer, ())
+
+        async def strangers_asked(how_many):
+            strangers = [
+                await world.add_peer(answering(closer=someone), keys=next(other_half))
+                for _ in range(how_many)
+            ]
+            for stranger in strangers:
+                await world.meet(stranger, [node])
+                await trio.sleep(1)
+            return sum(bool(stranger.received) for stranger in strangers)
+
+        members = node.config.k_bucket_size
+        assert await strangers_asked(20) == members + limits.REPLACEMENTS_WANTED
+        await trio.sleep(limits.REPLACEMENT_FRESH_S)
+        assert await strangers_asked(10) == limits.REPLACEMENTS_WANTED
+        assert len(node.dht.routing_table) == members
 
 
 async def test_a_peer_that_never_answers_is_not_admitted(autojump_clock):

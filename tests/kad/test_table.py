@@ -227,6 +227,20 @@ def test_a_replacement_whose_group_has_filled_up_is_passed_over() -> None:
     assert table.remove(far(1)) == far(3)
 
 
+def test_a_bucket_says_who_waits_and_who_was_silent_longest() -> None:
+    table = tiny_table(US)
+    assert table.least_recently_seen(far(1)) is None
+    size = table.bucket_size
+    for n in range(1, size + 3):
+        table.update(far(n), float(n))
+    assert [table.waiting_since(far(1), since) for since in (0.0, size + 1.0, size + 2.0)] == [2, 1, 0]
+    assert table.waiting_since(peer(1), 0.0) == 0
+    table.update(far(1), 100.0)
+    oldest = table.least_recently_seen(far(size + 5))
+    assert oldest is not None
+    assert oldest.peer == far(2)
+
+
 def test_useless_members_are_named_after_their_grace() -> None:
     table = tiny_table(US)
     table.update(far(1), 0.0)
