@@ -59,7 +59,7 @@ soak: venv
 	$(BIN)/python -m pytest -q -m soak tests/soak -o faulthandler_timeout=0 $(ARGS)
 
 # Some nine minutes; wants a machine with nothing else to do.
-BENCHMARKS := engine control transport peers hotspots dht blocks
+BENCHMARKS := engine control transport peers hotspots dht blocks compression
 bench: venv
 	rm -rf build/bench && mkdir -p build/bench
 	for name in $(BENCHMARKS); do \

@@ -34,6 +34,7 @@ _MEANING = {
     "setup_cpu": "CPU of a connection, identify both ways",
     "idle_memory": "memory of an idle connection",
 }
+_LINKS = {"loopback": "loopback", "100_mbit": "100 Mbit/s"}
 _CHUNKS = {"1_mib": "1 MiB", "256_kib": "256 KiB"}
 _INTRO = """\
 # Benchmarks
@@ -216,6 +217,33 @@ def blocks(report: Mapping[str, Any], folder: Path) -> str:
     )
 
 
+def compression(report: Mapping[str, Any], folder: Path) -> str:
+    rows = []
+    for link, kinds in report["results"].items():
+        for kind, ways in kinds.items():
+            plain, packed = ways["none"], ways["zstd"]
+            cpu = (
+                f"{plain[key]:.1f}, {packed[key]:.1f}"
+                for key in ("holder_cpu_s_per_gb", "reader_cpu_s_per_gb")
+            )
+            rates = (f"{way['mb_per_s']:.0f}" for way in (plain, packed))
+            rows.append((f"{kind}, {_LINKS[link]}", *rates, f"{packed['wire_share']:.2f}", *cpu))
+    return (
+        "## Blocks compressed in transit\n\n"
+        f"`benchmarks/compression.py`: {report['size_bytes'] / 1e6:.0f} MB between two nodes without and two "
+        "with `blocks.compression`, blocks of 1 MiB on disk: noise, normal numbers as weights of two types, "
+        f"and a tokenizer's JSON. Medians of {report['rounds']} on loopback. "
+        f"Load before this one: {report['machine']['load_before']:.1f}.\n\n"
+        + table(
+            (
+                *("", "MB/s plain", "compressed", "bytes on the wire"),
+                *("CPU of the holder, s/GB, plain and compressed", "of the reader"),
+            ),
+            rows,
+        )
+    )
+
+
 def others(name: str, report: Mapping[str, Any]) -> str:
     """Return a section for a benchmark without one of its own: all its figures."""
     figures = [(path, number) for path, number in leaves(report) if not path.startswith("machine")]
@@ -241,6 +269,7 @@ SECTIONS = {
     "control": control,
     "engine": engine,
     "blocks": blocks,
+    "compression": compression,
 }
 
 

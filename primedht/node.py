@@ -720,7 +720,10 @@ async def open_node(
             )
         )
         blocks.exchange = await stack.enter_async_context(
-            open_bitswap(host.connections, host.streams, blocks.store, engine.find_providers)
+            open_bitswap(
+                *(host.connections, host.streams, blocks.store, engine.find_providers),
+                compresses=config.blocks.compression == "zstd",
+            )
         )
         values = await stack.enter_async_context(
             open_big_values(

@@ -57,7 +57,10 @@ class Refusal:
 
 @dataclass(slots=True)
 class PeerShare:
-    """What one peer did for a fetch. rate: measured, in bytes per second. gone: why it was asked no more."""
+    """What one peer did for a fetch. rate: measured, in bytes per second. gone: why it was asked no more.
+
+    wire_bytes: what its blocks travelled as; less than `bytes` where they were compressed.
+    """
 
     peer: PeerId
     blocks: int = 0
@@ -65,6 +68,7 @@ class PeerShare:
     duplicates: int = 0
     rate: float | None = None
     gone: str = ""
+    wire_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

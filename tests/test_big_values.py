@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import trio
@@ -14,7 +15,7 @@ import trio
 from primedht.blocks.big_values import pin_name
 from primedht.blocks.importer import import_file, root_of
 from primedht.blocks.profiles import DEFAULT_NAME, PROFILES
-from primedht.config import Config, NetworkConfig, NodeConfig, QuotasConfig
+from primedht.config import BlocksConfig, Config, NetworkConfig, NodeConfig, QuotasConfig
 from primedht.errors import InvalidArgument, InvalidDag, QuorumNotReached, StoreFull, ValueTooLarge
 from primedht.node import Node, open_node
 from primedht.records.pointer import MARK, Pointer, decode_pointer, sign_open_pointer
@@ -25,12 +26,16 @@ OTHER = os.urandom(100_000)
 
 @asynccontextmanager
 async def open_one(
-    data_dir: Path | None = None, *bootstrap: str, blocks_bytes_max: int = 1 << 30
+    data_dir: Path | None = None,
+    *bootstrap: str,
+    blocks_bytes_max: int = 1 << 30,
+    transit: Literal["none", "zstd"] = "none",
 ) -> AsyncIterator[Node]:
     config = Config(
         node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False),
         network=NetworkConfig(name="test"),
         quotas=QuotasConfig(blocks_bytes_max=blocks_bytes_max),
+        blocks=BlocksConfig(compression=transit),
     )
     async with open_node(config, data_dir=data_dir, bootstrap=bootstrap) as node:
         yield node

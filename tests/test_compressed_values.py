@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import pytest
 import trio
@@ -15,6 +16,7 @@ from primedht.blocks.balanced import Part
 from primedht.blocks.compression import zstd
 from primedht.blocks.importer import import_file, root_of
 from primedht.blocks.profiles import DEFAULT_NAME, PROFILES
+from primedht.cids import Cid
 from primedht.config import Config
 from primedht.errors import (
     ConfigInvalid,
@@ -27,6 +29,7 @@ from primedht.errors import (
 from primedht.node import Node
 from primedht.records.pointer import Pointer, decode_pointer, sign_open_pointer
 
+Transit = Literal["none", "zstd"]
 TEXT = b"".join(b"token %d of the vocabulary\n" % number for number in range(100_000))
 RANDOM = os.urandom(1_500_000)
 
@@ -206,3 +209,32 @@ async def test_a_get_that_is_given_up_half_way_lets_go_of_the_blocks() -> None:
         await source.aclose()
         await b.blocks.collect()
         assert b.blocks.store.counts.blocks == 0
+
+
+# --- blocks in transit ---------------------------------------------------------------------------------
+
+
+def exchanged(node: Node) -> dict[str, int]:
+    return {name: int(str(count)) for name, count in cast("Any", node.blocks.status()["exchange"]).items()}
+
+
+@pytest.mark.parametrize(("here", "there"), [("zstd", "zstd"), ("zstd", "none"), ("none", "zstd")])
+async def test_blocks_travel_compressed_between_two_that_say_so(here: Transit, there: Transit) -> None:
+    """Over Noise, Yamux and identify as they are; CIDs and what is stored are the same anyway."""
+    async with open_one(transit=here) as a, open_one(None, a.addrs[0], transit=there) as b:
+        for key, value in (("vocabulary", TEXT * 3), ("noise", RANDOM)):
+            put = await a.put(key, value)
+            assert put.root == bytes(file_of(value).cid)
+            before = exchanged(b)["wire_bytes_received"]
+            assert await b.get(key) == value
+            wire_bytes = exchanged(b)["wire_bytes_received"] - before
+            if here == there and key == "vocabulary":
+                assert wire_bytes < len(value) / 3
+            else:
+                assert len(value) <= wire_bytes < 1.01 * len(value)
+            assert await b.blocks.store.get(Cid.from_bytes(put.root)) == await a.blocks.store.get(
+                Cid.from_bytes(put.root)
+            )
+        sent, received = exchanged(a), exchanged(b)
+        assert sent["bytes_sent"] == received["bytes_received"]
+        assert sent["wire_bytes_sent"] == received["wire_bytes_received"]

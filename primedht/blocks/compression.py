@@ -21,7 +21,8 @@ else:
 
 ZSTD = "zstd"
 
-_OPTIONS = {int(zstd.DecompressionParameter.window_log_max): limits.ZSTD_WINDOW_LOG_MAX}
+_WINDOW = int(zstd.DecompressionParameter.window_log_max)
+_PROBED_PIECES = 4
 
 
 class Compressor:
@@ -48,7 +49,7 @@ class Decompressor:
     """
 
     def __init__(self, content_bytes: int) -> None:
-        self._zstd = zstd.ZstdDecompressor(options=_OPTIONS)
+        self._zstd = zstd.ZstdDecompressor(options={_WINDOW: limits.ZSTD_WINDOW_LOG_MAX})
         self._left_bytes = content_bytes
         self._waiting = b""
 
@@ -80,11 +81,45 @@ class Decompressor:
             raise DecompressionFailed(f"it has {self._left_bytes} bytes less than was said")
 
 
-def is_worthwhile(sample: bytes) -> bool:
+def is_worthwhile(head: bytes) -> bool:
     """Return whether zstd saves enough of a value that begins like this."""
-    sample = sample[: limits.COMPRESSION_PROBE_BYTES]
-    compressed = zstd.compress(sample, limits.ZSTD_LEVEL)
-    return len(compressed) <= len(sample) * (1 - limits.COMPRESSION_SAVED_SHARE_MIN)
+    sample = head[: limits.COMPRESSION_PROBE_BYTES]
+    return _saves(sample, zstd.compress(sample, limits.ZSTD_LEVEL))
+
+
+# --- blocks in transit -------------------------------------------------------------------------------
+
+
+def may_shrink(block: bytes) -> bool:
+    """Return whether pieces of a block are worth compressing: some 30 us, so that few others are tried."""
+    if len(block) < limits.COMPRESSED_BLOCK_BYTES_MIN:
+        return False
+    size = limits.COMPRESSION_PROBE_PIECE_BYTES
+    step = len(block) // _PROBED_PIECES
+    sample = block
+    if step > size:  # none at the beginning, where the header of a file of weights is
+        starts = range((step - size) // 2, len(block) - size + 1, step)
+        sample = b"".join(block[start : start + size] for start in starts)
+    return _saves(sample, zstd.compress(sample, limits.ZSTD_TRANSIT_LEVEL))
+
+
+def shrink(block: bytes) -> bytes | None:
+    """Return a block's frame, or None if that saves too little."""
+    frame = zstd.compress(block, limits.ZSTD_TRANSIT_LEVEL)
+    return frame if _saves(block, frame) else None
+
+
+def expand(frame: bytes, content_bytes: int) -> bytes:
+    """Return the block of so many bytes that `frame` is of. Raises `DecompressionFailed`."""
+    decompressor = zstd.ZstdDecompressor(options={_WINDOW: limits.ZSTD_BLOCK_WINDOW_LOG_MAX})
+    data = _decompress(decompressor, frame, content_bytes + 1)  # one more shows a lie
+    if not decompressor.eof or decompressor.unused_data or len(data) != content_bytes:
+        raise DecompressionFailed(f"a block is not the one frame of {content_bytes} bytes that was said")
+    return data
+
+
+def _saves(content: bytes, compressed: bytes) -> bool:
+    return len(compressed) <= len(content) * (1 - limits.COMPRESSION_SAVED_SHARE_MIN)
 
 
 def _decompress(decompressor: zstd.ZstdDecompressor, data: bytes, bytes_max: int) -> bytes:

@@ -315,6 +315,7 @@ def _merge(shares: Sequence[PeerShare]) -> tuple[PeerShare, ...]:
         known = merged.setdefault(bytes(share.peer), PeerShare(share.peer))
         known.blocks += share.blocks
         known.bytes += share.bytes
+        known.wire_bytes += share.wire_bytes
         known.duplicates += share.duplicates
         known.rate = known.rate if share.rate is None else share.rate
         known.gone = share.gone or known.gone

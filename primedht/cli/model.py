@@ -228,7 +228,9 @@ def _share_texts(found: FoundModel) -> list[str]:
 def _share_text(share: PeerShare) -> str:
     rate = "" if share.rate is None else f", {format_size(int(share.rate))}/s at last"
     gone = f"; given up: {share.gone}" if share.gone else ""
-    return f"{share.peer}  {format_size(share.bytes)} in {format_count(share.blocks, 'block')}{rate}{gone}"
+    wire = f", {format_size(share.wire_bytes)} on the wire" if share.wire_bytes < share.bytes else ""
+    blocks = format_count(share.blocks, "block")
+    return f"{share.peer}  {format_size(share.bytes)} in {blocks}{wire}{rate}{gone}"
 
 
 def _keepers(kept: KeptBlocks) -> list[str]:

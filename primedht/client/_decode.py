@@ -160,7 +160,8 @@ def _peers(raw: object) -> tuple[PeerId, ...]:
 def peer_share(message: pb.PeerShare) -> PeerShare:
     rate = message.bytes_per_s if message.HasField("bytes_per_s") else None
     return PeerShare(
-        PeerId(message.peer), message.blocks, message.bytes, message.duplicates, rate, message.gone
+        *(PeerId(message.peer), message.blocks, message.bytes, message.duplicates, rate, message.gone),
+        wire_bytes=message.wire_bytes if message.HasField("wire_bytes") else message.bytes,
     )
 
 

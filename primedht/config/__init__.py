@@ -1,6 +1,7 @@
 """The configuration: the tree of its keys, where their values come from, and its reference."""
 
 from primedht.config.models import (
+    BlocksConfig,
     Config,
     ControlConfig,
     DhtSection,
@@ -15,6 +16,7 @@ from primedht.config.models import (
 from primedht.config.sources import Loaded, env_name, keys, load, load_config
 
 __all__ = [
+    "BlocksConfig",
     "Config",
     "ControlConfig",
     "DhtSection",

@@ -213,6 +213,14 @@ class QuotasConfig(_Section):
     what nothing pins goes; if that is not enough, nothing more is added or fetched."""
 
 
+class BlocksConfig(_Section):
+    """Blocks on their way between nodes."""
+
+    compression: Literal["none", "zstd"] = "none"
+    """"zstd" sends blocks compressed to nodes of ours that say so too, and takes them so, where that saves
+    a tenth. Their CIDs, what is stored, and what kubo and others are sent stay as they are."""
+
+
 class ReplicateConfig(_Section):
     """Others' large values that this node keeps, on private networks."""
 
@@ -314,6 +322,7 @@ class Config(_Section):
     records: RecordsConfig = RecordsConfig()
     storage: StorageConfig = StorageConfig()
     quotas: QuotasConfig = QuotasConfig()
+    blocks: BlocksConfig = BlocksConfig()
     replicate: ReplicateConfig = ReplicateConfig()
     limits: LimitsConfig = LimitsConfig()
     control: ControlConfig = ControlConfig()

@@ -149,6 +149,7 @@ def peer_share(share: PeerShare) -> pb.PeerShare:
         duplicates=share.duplicates,
         bytes_per_s=share.rate,
         gone=share.gone or None,
+        wire_bytes=share.wire_bytes,
     )
 
 

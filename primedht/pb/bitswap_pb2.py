@@ -14,7 +14,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16primedht/bitswap.proto\x12\x10primedht.bitswap\"\xf9\x04\n\x07Message\x12\x34\n\x08wantlist\x18\x01 \x01(\x0b\x32\".primedht.bitswap.Message.Wantlist\x12\x12\n\nraw_blocks\x18\x02 \x03(\x0c\x12/\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x1f.primedht.bitswap.Message.Block\x12\x35\n\tpresences\x18\x04 \x03(\x0b\x32\".primedht.bitswap.Message.Presence\x12\x15\n\rpending_bytes\x18\x05 \x01(\x05\x1a\x85\x02\n\x08Wantlist\x12\x39\n\x07\x65ntries\x18\x01 \x03(\x0b\x32(.primedht.bitswap.Message.Wantlist.Entry\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x1a\x8e\x01\n\x05\x45ntry\x12\x0b\n\x03\x63id\x18\x01 \x01(\x0c\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\x0e\n\x06\x63\x61ncel\x18\x03 \x01(\x08\x12>\n\twant_type\x18\x04 \x01(\x0e\x32+.primedht.bitswap.Message.Wantlist.WantType\x12\x16\n\x0esend_dont_have\x18\x05 \x01(\x08\"\x1f\n\x08WantType\x12\t\n\x05\x42LOCK\x10\x00\x12\x08\n\x04HAVE\x10\x01\x1a%\n\x05\x42lock\x12\x0e\n\x06prefix\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x1aM\n\x08Presence\x12\x0b\n\x03\x63id\x18\x01 \x01(\x0c\x12\x34\n\x04type\x18\x02 \x01(\x0e\x32&.primedht.bitswap.Message.PresenceType\"\'\n\x0cPresenceType\x12\x08\n\x04HAVE\x10\x00\x12\r\n\tDONT_HAVE\x10\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16primedht/bitswap.proto\x12\x10primedht.bitswap\"\x90\x05\n\x07Message\x12\x34\n\x08wantlist\x18\x01 \x01(\x0b\x32\".primedht.bitswap.Message.Wantlist\x12\x12\n\nraw_blocks\x18\x02 \x03(\x0c\x12/\n\x06\x62locks\x18\x03 \x03(\x0b\x32\x1f.primedht.bitswap.Message.Block\x12\x35\n\tpresences\x18\x04 \x03(\x0b\x32\".primedht.bitswap.Message.Presence\x12\x15\n\rpending_bytes\x18\x05 \x01(\x05\x1a\x85\x02\n\x08Wantlist\x12\x39\n\x07\x65ntries\x18\x01 \x03(\x0b\x32(.primedht.bitswap.Message.Wantlist.Entry\x12\x0c\n\x04\x66ull\x18\x02 \x01(\x08\x1a\x8e\x01\n\x05\x45ntry\x12\x0b\n\x03\x63id\x18\x01 \x01(\x0c\x12\x10\n\x08priority\x18\x02 \x01(\x05\x12\x0e\n\x06\x63\x61ncel\x18\x03 \x01(\x08\x12>\n\twant_type\x18\x04 \x01(\x0e\x32+.primedht.bitswap.Message.Wantlist.WantType\x12\x16\n\x0esend_dont_have\x18\x05 \x01(\x08\"\x1f\n\x08WantType\x12\t\n\x05\x42LOCK\x10\x00\x12\x08\n\x04HAVE\x10\x01\x1a<\n\x05\x42lock\x12\x0e\n\x06prefix\x18\x01 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x15\n\rcontent_bytes\x18\x03 \x01(\x04\x1aM\n\x08Presence\x12\x0b\n\x03\x63id\x18\x01 \x01(\x0c\x12\x34\n\x04type\x18\x02 \x01(\x0e\x32&.primedht.bitswap.Message.PresenceType\"\'\n\x0cPresenceType\x12\x08\n\x04HAVE\x10\x00\x12\r\n\tDONT_HAVE\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -22,7 +22,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'primedht.bitswap_pb2', _glo
 if _descriptor._USE_C_DESCRIPTORS == False:
   DESCRIPTOR._options = None
   _globals['_MESSAGE']._serialized_start=45
-  _globals['_MESSAGE']._serialized_end=678
+  _globals['_MESSAGE']._serialized_end=701
   _globals['_MESSAGE_WANTLIST']._serialized_start=258
   _globals['_MESSAGE_WANTLIST']._serialized_end=519
   _globals['_MESSAGE_WANTLIST_ENTRY']._serialized_start=344
@@ -30,9 +30,9 @@ if _descriptor._USE_C_DESCRIPTORS == False:
   _globals['_MESSAGE_WANTLIST_WANTTYPE']._serialized_start=488
   _globals['_MESSAGE_WANTLIST_WANTTYPE']._serialized_end=519
   _globals['_MESSAGE_BLOCK']._serialized_start=521
-  _globals['_MESSAGE_BLOCK']._serialized_end=558
-  _globals['_MESSAGE_PRESENCE']._serialized_start=560
-  _globals['_MESSAGE_PRESENCE']._serialized_end=637
-  _globals['_MESSAGE_PRESENCETYPE']._serialized_start=639
-  _globals['_MESSAGE_PRESENCETYPE']._serialized_end=678
+  _globals['_MESSAGE_BLOCK']._serialized_end=581
+  _globals['_MESSAGE_PRESENCE']._serialized_start=583
+  _globals['_MESSAGE_PRESENCE']._serialized_end=660
+  _globals['_MESSAGE_PRESENCETYPE']._serialized_start=662
+  _globals['_MESSAGE_PRESENCETYPE']._serialized_end=701
 # @@protoc_insertion_point(module_scope)

@@ -41,12 +41,14 @@ class Message(_message.Message):
         full: bool
         def __init__(self, entries: _Optional[_Iterable[_Union[Message.Wantlist.Entry, _Mapping]]] = ..., full: bool = ...) -> None: ...
     class Block(_message.Message):
-        __slots__ = ("prefix", "data")
+        __slots__ = ("prefix", "data", "content_bytes")
         PREFIX_FIELD_NUMBER: _ClassVar[int]
         DATA_FIELD_NUMBER: _ClassVar[int]
+        CONTENT_BYTES_FIELD_NUMBER: _ClassVar[int]
         prefix: bytes
         data: bytes
-        def __init__(self, prefix: _Optional[bytes] = ..., data: _Optional[bytes] = ...) -> None: ...
+        content_bytes: int
+        def __init__(self, prefix: _Optional[bytes] = ..., data: _Optional[bytes] = ..., content_bytes: _Optional[int] = ...) -> None: ...
     class Presence(_message.Message):
         __slots__ = ("cid", "type")
         CID_FIELD_NUMBER: _ClassVar[int]

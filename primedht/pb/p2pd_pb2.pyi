@@ -1221,20 +1221,22 @@ class Model(_message.Message):
     def __init__(self, name: _Optional[str] = ..., cid: _Optional[bytes] = ..., manifest: _Optional[bytes] = ..., put: _Optional[_Union[PutResult, _Mapping]] = ..., peers: _Optional[_Iterable[_Union[PeerShare, _Mapping]]] = ...) -> None: ...
 
 class PeerShare(_message.Message):
-    __slots__ = ("peer", "blocks", "bytes", "duplicates", "bytes_per_s", "gone")
+    __slots__ = ("peer", "blocks", "bytes", "duplicates", "bytes_per_s", "gone", "wire_bytes")
     PEER_FIELD_NUMBER: _ClassVar[int]
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     DUPLICATES_FIELD_NUMBER: _ClassVar[int]
     BYTES_PER_S_FIELD_NUMBER: _ClassVar[int]
     GONE_FIELD_NUMBER: _ClassVar[int]
+    WIRE_BYTES_FIELD_NUMBER: _ClassVar[int]
     peer: bytes
     blocks: int
     bytes: int
     duplicates: int
     bytes_per_s: float
     gone: str
-    def __init__(self, peer: _Optional[bytes] = ..., blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., duplicates: _Optional[int] = ..., bytes_per_s: _Optional[float] = ..., gone: _Optional[str] = ...) -> None: ...
+    wire_bytes: int
+    def __init__(self, peer: _Optional[bytes] = ..., blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., duplicates: _Optional[int] = ..., bytes_per_s: _Optional[float] = ..., gone: _Optional[str] = ..., wire_bytes: _Optional[int] = ...) -> None: ...
 
 class ListVersionsRequest(_message.Message):
     __slots__ = ("name",)

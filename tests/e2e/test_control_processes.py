@@ -130,7 +130,9 @@ def test_kill_9_of_a_client_that_puts_leaves_nothing(running: str) -> None:
 
 def test_kill_9_of_the_daemon_in_mid_put_leaves_nothing_in_the_way(tmp_path: Path) -> None:
     """No part of the value is there, and neither socket nor lock keeps the next one from starting."""
-    upload = Upload("k", 100, ttl=None, min_holders=None, once=False, timeout=60, want_trace=False)
+    upload = Upload(
+        "k", 100, ttl=None, min_holders=None, once=False, compress=None, timeout=60, want_trace=False
+    )
     with daemon(tmp_path / "d") as first, Client(data_dir=tmp_path / "d") as client:
         client.put("k", b"before")
         with closing(socket.socket(socket.AF_UNIX)) as connection:

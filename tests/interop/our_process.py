@@ -10,7 +10,7 @@ import base64
 import json
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from primedht.errors import PrimeDhtError
 
 
 @asynccontextmanager
-async def open_our_process(data_dir: Path, *, prefix: str) -> AsyncIterator[Peer]:
-    """Run it for the block."""
-    command = [sys.executable, __file__, f"--prefix={prefix}", f"--data-dir={data_dir}"]
+async def open_our_process(
+    data_dir: Path, *, prefix: str, options: Sequence[str] = ()
+) -> AsyncIterator[Peer]:
+    """Run it for the block. options: such as `--compression=zstd`."""
+    command = [sys.executable, __file__, f"--prefix={prefix}", f"--data-dir={data_dir}", *options]
     async with run_peer("ours", command) as peer:
         yield peer
 
@@ -57,8 +59,8 @@ async def _answer(peer: OurPeer, request: dict[str, Any]) -> None:
         _say({**reply, "id": id, "ok": True})
 
 
-async def _serve(prefix: str, data_dir: Path) -> None:
-    async with open_ours(prefix=prefix, data_dir=data_dir) as peer, trio.open_nursery() as nursery:
+async def _serve(options: dict[str, Any]) -> None:
+    async with open_ours(**options) as peer, trio.open_nursery() as nursery:
         _say({"event": "ready", "peer_id": peer.peer_id, "addrs": peer.node.addrs})
         async for line in trio.wrap_file(sys.stdin):
             nursery.start_soon(_answer, peer, json.loads(line))
@@ -68,12 +70,14 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--prefix", required=True)
     parser.add_argument("--data-dir", type=Path, required=True)
+    parser.add_argument("--compression", choices=["none", "zstd"], default="none")
+    parser.add_argument("--upload-rate", type=int, help="bytes a second")
     arguments = parser.parse_args()
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
-    trio.run(_serve, arguments.prefix, arguments.data_dir)
+    trio.run(_serve, vars(arguments))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 import trio
@@ -19,7 +19,7 @@ from peers.driver import Reply
 
 from primedht.blocks.profiles import PROFILES
 from primedht.cids import Cid
-from primedht.config import Config, NetworkConfig, NodeConfig
+from primedht.config import BlocksConfig, Config, LimitsConfig, NetworkConfig, NodeConfig
 from primedht.errors import ValueNotFound
 from primedht.ids import PeerId
 from primedht.kad import codec
@@ -138,6 +138,10 @@ class OurPeer:
             size_bytes += len(piece)
         return {"seconds": took_s, "cpu_s": cpu_s, "bytes_n": size_bytes, "sha256": digest.hexdigest()}
 
+    async def _exchanged(self) -> Reply:
+        """Return what went over bitswap so far."""
+        return cast("Reply", self.node.blocks.status()["exchange"])
+
     async def _publish_pk(self) -> Reply:
         public_key = self.node.peer_id.inline_public_key()
         assert public_key is not None
@@ -150,12 +154,19 @@ AnyPeer = Peer | OurPeer
 
 @asynccontextmanager
 async def open_ours(
-    *, prefix: str = TEST, mode: Literal["server", "client"] = "server", data_dir: Path | None = None
+    *,
+    prefix: str = TEST,
+    mode: Literal["server", "client"] = "server",
+    data_dir: Path | None = None,
+    compression: Literal["none", "zstd"] = "none",
+    upload_rate: int | None = None,
 ) -> AsyncIterator[OurPeer]:
     """Run a node of ours in this process; without a data directory it keeps everything in memory."""
     config = Config(
         network=NetworkConfig(protocol_prefix=prefix),
         node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False, mode=mode),
+        blocks=BlocksConfig(compression=compression),
+        limits=LimitsConfig(upload_rate=upload_rate),
     )
     async with open_node(config, data_dir=data_dir) as node:
         yield OurPeer(node)

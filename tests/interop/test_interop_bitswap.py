@@ -65,10 +65,14 @@ async def fetch(reader: AnyPeer, cid: bytes, file: File) -> float:
 
 
 @asynccontextmanager
-async def open_two(kind: Kind, data_dir: Path) -> AsyncIterator[tuple[AnyPeer, AnyPeer]]:
+async def open_two(
+    kind: Kind, data_dir: Path, *, compression: Literal["none", "zstd"] = "none"
+) -> AsyncIterator[tuple[AnyPeer, AnyPeer]]:
     """Ours, on disk, and a peer of `kind`, connected."""
     async with AsyncExitStack() as stack:
-        ours = await stack.enter_async_context(open_ours(prefix=IPFS, data_dir=data_dir))
+        ours = await stack.enter_async_context(
+            open_ours(prefix=IPFS, data_dir=data_dir, compression=compression)
+        )
         theirs = await stack.enter_async_context(open_any(kind, prefix=IPFS, options=SPEAKS[kind]))
         await connect(theirs, ours)  # type: ignore[arg-type]
         yield ours, theirs
@@ -123,3 +127,18 @@ async def test_peers_with_an_older_bitswap(version: str, small_file: File, tmp_p
         await fetch(ours, cid, small_file)
         await theirs.call("disconnect", peer=ours.peer_id)
         await fetch(more, cid, small_file)
+
+
+@pytest.mark.parametrize("kind", ["go", "js"])
+async def test_a_node_that_compresses_blocks_for_its_like_sends_others_what_they_know(
+    kind: Kind, tmp_path: Path
+) -> None:
+    async with open_two(kind, tmp_path / "ours", compression="zstd") as (ours, theirs):
+        for number, (holder, reader) in enumerate(((ours, theirs), (theirs, ours))):
+            data = b"".join(b"%d: token %d\n" % (number, index) for index in range(150_000))
+            file = tmp_path / f"text {number}", hashlib.sha256(data).hexdigest()
+            file[0].write_bytes(data)
+            await fetch(reader, await add(holder, file), file)
+        exchanged = await ours.call("exchanged")
+        for way in ("sent", "received"):
+            assert exchanged[f"wire_bytes_{way}"] == exchanged[f"bytes_{way}"] > len(data)

@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from primedht import limits
-from primedht.blocks.bitswap.messages import PROTOCOLS, BitswapMessage, Want, decode
+from primedht.blocks.bitswap.messages import BITSWAP_ZSTD, PROTOCOLS, BitswapMessage, Want, decode
 from primedht.blocks.bitswap.outbox import Outbox
 from primedht.blocks.bitswap.server import BitswapServer
 from primedht.blocks.bitswap.session import Session
@@ -69,15 +69,19 @@ class Bitswap:
         store: LocalBlockstore,
         find_providers: FindProviders,
         nursery: trio.Nursery,
+        *,
+        compresses: bool,
     ) -> None:
         self._connections = connections
         self._streams = streams
         self._store = store
         self._find_providers = find_providers
         self._nursery = nursery
+        self.protocols = (BITSWAP_ZSTD, *PROTOCOLS) if compresses else PROTOCOLS
         self._server = BitswapServer(store, self._wake_answers)
         self._sessions: set[Session] = set()
         self._peers: set[PeerId] = set()  # connected, and serving bitswap
+        self._compressing: set[PeerId] = set()  # connected, and taking blocks as zstd frames
         self._correspondents: dict[PeerId, _Correspondent] = {}
         self._banned: dict[PeerId, float] = {}
         self._in_bytes: Counter[PeerId] = Counter()
@@ -203,7 +207,7 @@ class Bitswap:
                     return
             if patience.cancelled_caught:
                 return
-            self._on_message(stream.peer, decode(frame))
+            self._on_message(stream.peer, decode(frame, stream.protocol))
 
     async def _receive(self, stream: Stream, reader: FrameReader) -> bytes | None:
         """Return the next message, or None when the peer has finished between two of them."""
@@ -231,8 +235,8 @@ class Bitswap:
 
     def _on_message(self, peer: PeerId, message: BitswapMessage) -> None:
         self._check_not_banned(peer)  # by what it sent on another stream
-        for block in message.blocks:
-            self._on_block(peer, block)
+        for block, wire_bytes in zip(message.blocks, message.wire_bytes, strict=True):
+            self._on_block(peer, block, wire_bytes)
         correspondent = self._correspondents.get(peer)
         asked = () if correspondent is None else correspondent.asked
         for cids, has in ((message.haves, True), (message.dont_haves, False)):
@@ -241,7 +245,7 @@ class Bitswap:
                     session.on_presence(peer, cid, has=has)
         self._server.on_message(peer, message)
 
-    def _on_block(self, peer: PeerId, block: Block) -> None:
+    def _on_block(self, peer: PeerId, block: Block, wire_bytes: int) -> None:
         correspondent = self._correspondents.get(peer)
         if correspondent is None or block.cid.multihash not in correspondent.asked:
             self._ban(peer, "sent other bytes than it was asked for")
@@ -254,11 +258,13 @@ class Bitswap:
                 raise ProtocolViolation(f"{peer} sent the same blocks again and again")
             return
         self.counts["bytes_received"] += len(block.data)
+        self.counts["wire_bytes_received"] += wire_bytes
         ledger = self._server.ledgers.get(peer)
         if ledger is not None:
             ledger.received_bytes += len(block.data)
+            ledger.received_wire_bytes += wire_bytes
         for session in list(self._sessions):
-            session.on_block(peer, block)
+            session.on_block(peer, block, wire_bytes)
 
     def on_stored(self, cids: list[Cid]) -> None:
         """Blocks are here now: peers that have been waiting get them."""
@@ -282,6 +288,10 @@ class Bitswap:
     # --- PeerListener ---------------------------------------------------------------------------------
 
     def on_identified(self, peer: PeerId, protocols: frozenset[str]) -> None:
+        if BITSWAP_ZSTD in protocols and BITSWAP_ZSTD in self.protocols:
+            self._compressing.add(peer)
+        else:
+            self._compressing.discard(peer)
         if protocols.isdisjoint(PROTOCOLS):
             self._peers.discard(peer)
         elif not self._is_banned(peer) and peer not in self._peers:
@@ -291,6 +301,7 @@ class Bitswap:
                     self._want(peer, [Want(session.root, have=True)])
 
     def on_disconnected(self, peer: PeerId) -> None:
+        self._compressing.discard(peer)
         self._forget(peer, "disconnected")
 
     def on_own_addrs_changed(self) -> None:
@@ -318,7 +329,12 @@ class Bitswap:
         outbox = outboxes.get(fill)
         if outbox is None:
             outbox = outboxes[fill] = Outbox(
-                self._streams, peer, partial(fill, peer), partial(outboxes.pop, fill)
+                self._streams,
+                peer,
+                partial(fill, peer),
+                compresses=lambda: peer in self._compressing,
+                sent=partial(self._server.on_sent, peer),
+                ended=partial(outboxes.pop, fill),
             )
             self._nursery.start_soon(self._run, outbox, peer)
         outbox.wake()
@@ -338,30 +354,33 @@ class Bitswap:
             "banned": sum(until > trio.current_time() for until in self._banned.values()),
             "bytes_sent": self._server.sent_bytes,
             "bytes_received": self.counts["bytes_received"],
+            "wire_bytes_sent": self._server.sent_wire_bytes,
+            "wire_bytes_received": self.counts["wire_bytes_received"],
         }
 
 
 @contextmanager
 def _serving(streams: Streams, bitswap: Bitswap) -> Iterator[None]:
-    for protocol in PROTOCOLS:
+    for protocol in bitswap.protocols:
         streams.serve(protocol, bitswap.serve_stream, streams_per_peer_max=limits.BITSWAP_STREAMS_IN_MAX)
     try:
         yield
     finally:
-        for protocol in PROTOCOLS:
+        for protocol in bitswap.protocols:
             streams.serve(protocol, None)
 
 
 @asynccontextmanager
 async def open_bitswap(
-    connections: Connections, streams: Streams, store: LocalBlockstore, find_providers: FindProviders
-) -> AsyncIterator[Bitswap]:
+    connections: Connections, streams: Streams, store: LocalBlockstore, find_providers: FindProviders,
+    *, compresses: bool = False,
+) -> AsyncIterator[Bitswap]:  # fmt: skip
     """Serve the blocks of `store` to peers, and fetch what it lacks, until the block is left.
 
-    find_providers: as `Dht.find_providers`.
+    find_providers: as `Dht.find_providers`. compresses: to and from peers that do so too.
     """
     async with open_background_nursery() as nursery:
-        bitswap = Bitswap(connections, streams, store, find_providers, nursery)
+        bitswap = Bitswap(connections, streams, store, find_providers, nursery, compresses=compresses)
         store.on_stored = bitswap.on_stored
         connections.subscribe(bitswap)
         with _serving(streams, bitswap):

@@ -7,13 +7,21 @@ that was cancelled meanwhile is never sent.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 import trio
 
 from primedht import limits
-from primedht.blocks.bitswap.messages import PROTOCOLS, BitswapMessage, encode_framed
+from primedht.blocks.bitswap.messages import (
+    BITSWAP_ZSTD,
+    PROTOCOLS,
+    BitswapMessage,
+    Frames,
+    encode_framed,
+)
+from primedht.blocks.block import Block
+from primedht.blocks.compression import may_shrink, shrink
 from primedht.dht.ports import Stream, Streams
 from primedht.errors import PeerTimeout
 from primedht.ids import PeerId
@@ -22,7 +30,9 @@ from primedht.ids import PeerId
 class Outbox:
     """Sends what `fill` gives to `peer`, until that has been nothing for a while.
 
-    ended: called, before anything else can happen, when the outbox takes no more.
+    compresses: whether the peer is known to take blocks as zstd frames, asked when a stream is opened.
+    sent: told how many bytes the blocks of a message travelled as. ended: called, before anything else can
+    happen, when the outbox takes no more.
     """
 
     def __init__(
@@ -30,11 +40,16 @@ class Outbox:
         streams: Streams,
         peer: PeerId,
         fill: Callable[[], AbstractAsyncContextManager[BitswapMessage]],
+        *,
+        compresses: Callable[[], bool],
+        sent: Callable[[int], object],
         ended: Callable[[], object],
     ) -> None:
         self._streams = streams
         self._peer = peer
         self._fill = fill
+        self._compresses = compresses
+        self._sent = sent
         self._ended = ended
         self._event = trio.Event()
 
@@ -70,11 +85,35 @@ class Outbox:
     async def _send(self, stream: Stream | None, message: BitswapMessage) -> Stream:
         with trio.move_on_after(limits.BITSWAP_SEND_TIMEOUT_S):
             if stream is None:
+                protocols = (BITSWAP_ZSTD, *PROTOCOLS) if self._compresses() else PROTOCOLS
                 stream = await self._streams.open(
-                    self._peer, PROTOCOLS, timeout_s=limits.BITSWAP_SEND_TIMEOUT_S
+                    self._peer, protocols, timeout_s=limits.BITSWAP_SEND_TIMEOUT_S
                 )
-            await stream.send(encode_framed(message, stream.protocol))
+            frames = await _frames(message.blocks) if stream.protocol == BITSWAP_ZSTD else ()
+            await stream.send(encode_framed(message, stream.protocol, frames))
+            self._sent(_wire_bytes(message.blocks, frames))
             return stream
         if stream is not None:
             await stream.reset()
         raise PeerTimeout(f"{self._peer} takes no bitswap message")
+
+
+async def _frames(blocks: Sequence[Block]) -> Frames:
+    """Return the frames of those blocks that are smaller so, and None for each of the others."""
+    shrinking = [may_shrink(block.data) for block in blocks]
+
+    def compress() -> Frames:
+        return [shrink(block.data) if may else None for block, may in zip(blocks, shrinking, strict=True)]
+
+    work_bytes = sum(len(block.data) for block, may in zip(blocks, shrinking, strict=True) if may)
+    if work_bytes <= limits.COMPRESSION_INLINE_BYTES_MAX:
+        return compress()
+    return await trio.to_thread.run_sync(compress)
+
+
+def _wire_bytes(blocks: Sequence[Block], frames: Frames) -> int:
+    if not frames:
+        return sum(len(block.data) for block in blocks)
+    return sum(
+        len(block.data if frame is None else frame) for block, frame in zip(blocks, frames, strict=True)
+    )

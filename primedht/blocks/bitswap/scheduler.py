@@ -113,7 +113,9 @@ class FetchScheduler:
 
     # --- what peers say -------------------------------------------------------------------------------
 
-    def on_block(self, peer: PeerId, cid: Cid, size_bytes: int, now: float) -> list[PeerId]:
+    def on_block(
+        self, peer: PeerId, cid: Cid, size_bytes: int, now: float, *, wire_bytes: int
+    ) -> list[PeerId]:
         """`peer` sent a block; return the others that were asked for it, to be told that it came."""
         multihash = cid.multihash
         sender = self._peers.get(peer)
@@ -126,6 +128,7 @@ class FetchScheduler:
         if sender is not None:
             sender.share.blocks += 1
             sender.share.bytes += size_bytes
+            sender.share.wire_bytes += wire_bytes
             sender.failures = 0
         self._came_bytes += size_bytes
         if cid.codec == RAW:

@@ -34,13 +34,16 @@ _WANTS_AT_ONCE = 64
 class Ledger:
     """What one peer wants and what went between us, in bytes of blocks.
 
-    wants: by binary CID. fresh: those of them that are not answered yet.
+    wants: by binary CID. fresh: those of them that are not answered yet. wire: as the blocks travelled,
+    some of them compressed.
     """
 
     wants: dict[bytes, Want] = field(default_factory=dict)
     fresh: dict[bytes, Want] = field(default_factory=dict)
     sent_bytes: int = 0
+    sent_wire_bytes: int = 0
     received_bytes: int = 0
+    received_wire_bytes: int = 0
 
     def update(self, message: BitswapMessage) -> None:
         """Take over a wantlist or changes to it. Of too many wants the least pressing are not taken."""
@@ -88,7 +91,7 @@ class BitswapServer:
         self._wake = wake
         self._places = trio.Semaphore(limits.BITSWAP_ANSWERS_AT_ONCE)
         self.ledgers: dict[PeerId, Ledger] = {}
-        self.sent_bytes = 0  # to all peers, those that are forgotten included
+        self.sent_bytes = self.sent_wire_bytes = 0  # to all peers, those that are forgotten included
 
     def on_message(self, peer: PeerId, message: BitswapMessage) -> None:
         """A peer changed its wantlist."""
@@ -110,6 +113,13 @@ class BitswapServer:
             if found:
                 ledger.fresh.update(found)
                 self._wake(peer)
+
+    def on_sent(self, peer: PeerId, wire_bytes: int) -> None:
+        """The blocks of a message went out as so many bytes."""
+        self.sent_wire_bytes += wire_bytes
+        ledger = self.ledgers.get(peer)
+        if ledger is not None:
+            ledger.sent_wire_bytes += wire_bytes
 
     def forget(self, peer: PeerId) -> None:
         """A peer is gone, and with it its wants."""

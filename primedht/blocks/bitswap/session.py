@@ -84,12 +84,14 @@ class Session:
         self.scheduler.remove_peer(peer, why)
         self.wake()
 
-    def on_block(self, peer: PeerId, block: Block) -> None:
-        """A block that was asked for, by this session or another one, has come."""
+    def on_block(self, peer: PeerId, block: Block, wire_bytes: int) -> None:
+        """A block that was asked for, by this session or another one, has come, as so many bytes."""
         needed = self.scheduler.needs(block.cid.multihash)
         if needed:  # small blocks come in place of HAVE, and before 1.2.0 all do
             self.add_peer(peer)
-        others = self.scheduler.on_block(peer, block.cid, len(block.data), trio.current_time())
+        others = self.scheduler.on_block(
+            peer, block.cid, len(block.data), trio.current_time(), wire_bytes=wire_bytes
+        )
         if needed:
             for other in others:
                 self._cancel(other, block.cid)

@@ -61,15 +61,16 @@ class Party:
 
 @asynccontextmanager
 async def open_swarm() -> AsyncIterator[tuple[FakeSwarm, Callable[..., Any]]]:
-    """Yield the swarm and `open_party(lies=False, **link)`."""
+    """Yield the swarm and `open_party(compresses=False, **link)`."""
     async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
         swarm = FakeSwarm(nursery)
 
-        async def open_party(**link: float) -> Party:
+        async def open_party(*, compresses: bool = False, **link: float) -> Party:
             store, _ = await stack.enter_async_context(open_store())
             party = Party(swarm.add(**link), store)
+            ports = (party.member, party.member, store, swarm.find_providers)
             party.bitswap = await stack.enter_async_context(
-                open_bitswap(party.member, party.member, store, swarm.find_providers)  # type: ignore[arg-type]
+                open_bitswap(*ports, compresses=compresses)  # type: ignore[arg-type]
             )
             return party
 
