@@ -27,7 +27,7 @@ from primedht.dht.placement import place
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.region import peers_around
 from primedht.dht.streaming import Spawn
-from primedht.dht.value_index import quota_block
+from primedht.dht.value_index import IndexEntry, quota_block
 from primedht.dht.value_store import StoredRecord, ValueStore
 from primedht.dht.writer_clocks import WriterClocks
 from primedht.errors import (
@@ -57,6 +57,8 @@ from primedht.records.validator import RecordValidator
 from primedht.results import FoundValue, PutResult, Trace
 
 log = structlog.get_logger(__name__)
+
+_SOUND_COUNT_MAX = 4096
 
 Stored = Callable[[bytes, Sequence[PeerId]], None]
 """Told of a key whose record we put and hold, and of the peers that took it as well."""
@@ -115,6 +117,7 @@ class Values:
         self.writer_clocks = WriterClocks()
         self._corrections = 0  # under way
         self._equivocations: dict[bytes, int] = {}  # reported: by key, the sequence
+        self._sound: dict[bytes, IndexEntry | None] = {}  # served since they were stored, hence validated
 
     # --- put -------------------------------------------------------------------------------------
 
@@ -454,11 +457,16 @@ class Values:
         stored = await self.store.get(key)
         if stored is None:
             return None
+        entry = self.store.entry(key)  # of `stored`: nothing has been awaited since
         try:
-            self._valid(stored)
+            if entry is None or self._sound.get(key) is not entry:
+                self._valid(stored)  # an earlier run, or another network's, may have stored it
+                if len(self._sound) >= _SOUND_COUNT_MAX:
+                    self._sound.clear()
+                self._sound[key] = entry
             return self._to_wire(stored)
         except (InvalidRecord, InvalidKey, ValueTooLarge):
-            return None  # validated again on serving: what has become invalid since is not passed on
+            return None
 
     async def merge_reply(self, record: Record) -> bool:
         """Keep a better record that a fellow holder returned; whether it, or an equal one, is held now."""

@@ -10,9 +10,11 @@ from inbound_lab import KEY, lone_node, open_record, put
 
 from primedht import limits
 from primedht.dht.ports import Requester
+from primedht.errors import InvalidRecord
 from primedht.kad import codec
 from primedht.kad.key import key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
+from primedht.records.validator import RecordValidator
 from primedht.sim.addresses import host_addr, public_ip
 from primedht.sim.peer import answering
 from primedht.sim.world import SimWorld
@@ -167,6 +169,37 @@ async def test_a_missing_or_expired_record_is_answered_with_closer_peers(autojum
             assert (reply.record.value if reply.record else None) == value
             assert set(named(reply)) == others
             assert reply.key == key
+
+
+async def test_a_record_is_validated_again_only_if_it_was_stored_since(autojump_clock, monkeypatch):
+    """An earlier run, or one in another network, may have left what is not to be served."""
+    validated: list[bytes] = []
+    validate = RecordValidator.validate
+
+    def counted(self, record, **rest):
+        validated.append(record.value)
+        if record.value == b"foul":
+            raise InvalidRecord("it says so itself")
+        return validate(self, record, **rest)
+
+    async with SimWorld(4, 4, links=LINKS) as world:
+        await world.settle()
+        node = world.nodes[0]
+        client = await world.add_peer(answering(), serves=False)
+
+        async def served() -> bytes | None:
+            reply = await client.request(node.peer, get_value(KEY))
+            return reply.record.value if reply.record else None
+
+        for value in (b"first", b"second", b"foul"):
+            await trio.sleep(1)
+            assert await put(client, node, open_record(value, ttl_s=60)) == "stored"
+            with monkeypatch.context() as patched:
+                patched.setattr(RecordValidator, "validate", counted)
+                expected = None if value == b"foul" else value
+                assert [await served() for _ in range(3)] == [expected] * 3
+            assert validated == ([value] if expected else [value] * 3)
+            validated.clear()
 
 
 async def test_a_hot_key_is_cut_to_4_mib(autojump_clock):
