@@ -57,7 +57,8 @@ def put(
             *(wire_key, source), ttl=ttl_s, min_holders=min_holders, once=once, compress=compress,
             timeout=limit_s, progress=None if isinstance(source, bytes) else meter.on_transfer,
         )  # fmt: skip
-    common.print_result(common.put_json(result), f"stored on {common.holders_text(result)}", as_json=as_json)
+    lines = [f"stored on {common.holders_text(result)}", *(f"  {peer}" for peer in result.receipts)]
+    common.print_result(common.put_json(result), *lines, as_json=as_json)
 
 
 @app.command(epilog="Example: primedht get greeting -o greeting.txt")

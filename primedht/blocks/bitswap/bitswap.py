@@ -85,6 +85,7 @@ class Bitswap:
         self._correspondents: dict[PeerId, _Correspondent] = {}
         self._banned: dict[PeerId, float] = {}
         self._in_bytes: Counter[PeerId] = Counter()
+        self._decoders = trio.CapacityLimiter(limits.BITSWAP_DECODERS_MAX)
         self.counts: Counter[str] = Counter()
 
     # --- fetching -------------------------------------------------------------------------------------
@@ -202,14 +203,14 @@ class Bitswap:
         reader = FrameReader(limits.BITSWAP_MESSAGE_BYTES_MAX)
         while True:
             with trio.move_on_after(2 * limits.BITSWAP_STREAM_IDLE_S) as patience:
-                frame = await self._receive(stream, reader)
-                if frame is None:
+                message = await self._receive(stream, reader)
+                if message is None:
                     return
             if patience.cancelled_caught:
                 return
-            self._on_message(stream.peer, decode(frame, stream.protocol))
+            self._on_message(stream.peer, message)
 
-    async def _receive(self, stream: Stream, reader: FrameReader) -> bytes | None:
+    async def _receive(self, stream: Stream, reader: FrameReader) -> BitswapMessage | None:
         """Return the next message, or None when the peer has finished between two of them."""
         held_bytes = 0
         try:
@@ -227,7 +228,10 @@ class Bitswap:
                     or self._in_bytes.total() > limits.BITSWAP_IN_BYTES_MAX
                 ):
                     raise ProtocolViolation("too many bitswap messages at once")
-            return frame
+            if len(frame) <= limits.BITSWAP_DECODE_AT_ONCE_BYTES:
+                return decode(frame, stream.protocol)
+            work = partial(decode, frame, stream.protocol)
+            return await trio.to_thread.run_sync(work, limiter=self._decoders)
         finally:
             self._in_bytes[stream.peer] -= held_bytes
             if not self._in_bytes[stream.peer]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import random
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -15,6 +16,7 @@ from fake_swarm import FakeSwarm, Member
 from stores import open_store
 
 from primedht import limits
+from primedht.blocks.bitswap import bitswap
 from primedht.blocks.bitswap.bitswap import Bitswap, open_bitswap
 from primedht.blocks.bitswap.messages import BITSWAP_120, BitswapMessage, Want, decode, encode
 from primedht.blocks.block import Block, make_block
@@ -123,6 +125,27 @@ async def test_a_block_that_comes_while_links_are_followed_is_not_asked_for_agai
         fetched = await reader.fetch(root.cid, bytes_max=size)
         assert (fetched.blocks, fetched.bytes) == (4, size)
         assert holder.bitswap.status()["bytes_sent"] == size
+
+
+async def test_large_messages_are_hashed_beside_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "BITSWAP_DECODE_AT_ONCE_BYTES", 8_000)
+    sizes: dict[bool, list[int]] = {True: [], False: []}
+    here = threading.get_ident()
+
+    def decode_noting(frame: bytes, protocol: str) -> BitswapMessage:
+        sizes[threading.get_ident() == here].append(len(frame))
+        return decode(frame, protocol)
+
+    monkeypatch.setattr(bitswap, "decode", decode_noting)
+    async with open_swarm() as (swarm, open_party):
+        holder, reader = await open_party(), await open_party()
+        root = await holder.add(noise(100_000))
+        swarm.providers = [holder.member.peer_id]
+        with trio.fail_after(60):
+            await reader.fetch(root)
+        assert await reader.has_all(root)
+    assert max(sizes[True]) <= 8_000 < min(sizes[False])
+    assert sum(sizes[False]) > 90_000
 
 
 async def test_a_connected_peer_that_nobody_announced_is_found_by_asking(
