@@ -9,7 +9,7 @@ Source: docs/design.md, "Durable big values".
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 import structlog
@@ -39,13 +39,18 @@ from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.receipt import Receipt, sign_receipt
+from primedht.records.statement import open_statement
 from primedht.records.validator import RecordValidator
 
 log = structlog.get_logger(__name__)
 
 
 class Keeper:
-    """Keeps what permitted peers offer. has_psk: every peer that can connect holds the network's key."""
+    """Keeps what permitted peers offer.
+
+    has_psk: every peer that can connect holds the network's key. on_released: told of each root that is kept
+    no longer because whoever had it kept said so.
+    """
 
     def __init__(
         self, blocks: Blocks, exchange: Exchange, replicas: Replicas, validator: RecordValidator,
@@ -63,6 +68,7 @@ class Keeper:
         self._allowed = allowed
         self._fetches = trio.CapacityLimiter(limits.REPLICATE_FETCHES_AT_ONCE)
         self.is_draining = False
+        self.on_released: Callable[[Cid], None] = lambda root: None
 
     async def serve_stream(self, stream: Stream) -> None:
         """Answer one request. Errors of the stream reset it."""
@@ -179,14 +185,19 @@ class Keeper:
                 await self._blocks.unpin(pin.cid, name=pin.name)
 
     async def _release(self, peer: PeerId, root: Cid) -> None:
-        """Keep a statement's DAG no longer. Raises `NotPermitted` unless it is kept for `peer`."""
+        """Keep a statement's DAG no longer.
+
+        Raises `NotPermitted` unless `peer` signed the statement, or was the last to ask for it.
+        """
         replica = self._replicas.get(dag_id(bytes(root)))
         if replica is None:
             return
-        if replica.requester != peer:
+        _, writer = open_statement(replica.record, self._network_id)
+        if peer not in (replica.requester, writer):
             raise NotPermitted(f"{root} is kept for {replica.requester}")
         await self._replicas.remove(replica.id)
         await self.let_go(replica)
+        self.on_released(root)
 
     async def _prove(self, challenge: pb.Challenge) -> bytes:
         if len(challenge.nonce) != limits.REPLICATE_NONCE_BYTES:

@@ -14,6 +14,7 @@ Source: docs/design.md, "Durable big values".
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import aclosing, asynccontextmanager
 from functools import partial
@@ -92,11 +93,14 @@ class Replication:
         self._placings: dict[bytes, Placing] = {}
         self._holders: dict[bytes, frozenset[PeerId]] = {}
         """By a root's multihash, the other holders that were found last."""
+        self._recruits: defaultdict[bytes, set[PeerId]] = defaultdict(set)
+        """By the multihash of what is kept for others, whom we asked to keep it too."""
         self._gone: set[PeerId] = set()
         self._departure = trio.Event()
         self._repairing: set[bytes] = set()
         self._repairs = trio.CapacityLimiter(limits.REPLICATE_REPAIRS_AT_ONCE)
         self._budget_free_at = -math.inf
+        keeper.on_released = self._on_released
         self.signer: Signer = lambda owner: identity if owner == identity.peer_id else None
 
     # --- asking others ---------------------------------------------------------------------------------
@@ -257,11 +261,20 @@ class Replication:
         except PrimeDhtError as error:
             log.info("holders_not_found", root=str(root), code=error.code)
             return
+        await self._release(root, holders)
+
+    async def _release(self, root: Cid, holders: set[PeerId]) -> None:
         for holder in holders - {self._peer_id}:
             try:
-                await self._asking.release(holder, own[0])
+                await self._asking.release(holder, root)
             except PrimeDhtError as error:  # it keeps it until its receipt expires
                 log.info("replica_not_released", root=str(root), peer=str(holder), code=error.code)
+
+    def _on_released(self, root: Cid) -> None:
+        """Those whom we asked, in place of holders that departed, keep it for us: nobody else tells them."""
+        recruits = self._recruits.pop(root.multihash, None)
+        if recruits:
+            self._nursery.start_soon(self._release, root, recruits)
 
     async def _is_unpinned(self, root: Cid) -> bool:
         """Return whether `root` is pinned for others at most."""
@@ -306,10 +319,15 @@ class Replication:
         for replica in self._replicas.all():
             if replica.expires_unix_s <= self._clock.unix_now():
                 await self._replicas.remove(replica.id)
-                self._holders.pop(Cid.from_bytes(replica.root).multihash, None)
+                self._forget(Cid.from_bytes(replica.root))
             else:
                 values.append(HeldValue(replica.key, replica.record, replica.expires_unix_s, own=False))
         return values
+
+    def _forget(self, root: Cid) -> None:
+        """What is known of a root's holders is of no use any more."""
+        self._holders.pop(root.multihash, None)
+        self._recruits.pop(root.multihash, None)
 
     async def _own_dag(self, root: Cid, owner: PeerId) -> HeldValue:
         """Return a DAG of ours with a new statement. Raises `BlockNotFound`, `NotPermitted`."""
@@ -374,6 +392,8 @@ class Replication:
         )
         holders = frozenset(receipt.holder for receipt in placing.receipts)
         self._holders[offered.root.multihash] = holders.union(but)
+        if holders and not value.own:
+            self._recruits[offered.root.multihash] |= holders
 
     async def _live_holders(self, root: Cid) -> list[PeerId]:
         """Return the other providers of `root` that have a block of it chosen at random."""

@@ -388,6 +388,40 @@ async def test_what_was_published_is_renewed_until_it_is_pinned_no_more(
         await writer.replication.placing(root)
 
 
+@pytest.mark.parametrize("own", [True, False], ids=["its own key", "a named key"])
+async def test_what_holders_had_others_keep_is_released_too(
+    world: World, autojump_clock: trio.testing.MockClock, own: bool
+) -> None:
+    """Whoever signed the statement may say so itself; else the holder does that asked for it."""
+    writer = await world.add()
+    for _ in range(5):
+        await world.add()
+    owner = writer.identity if own else PrivateKey(b"\x77" * 32)
+    writer.replication.signer = {owner.peer_id: owner}.get
+    root = await writer.write_dag(VALUE)
+    kept = await (await writer.replication.publish(root, owner.peer_id)).wait()
+    lost, *rest = (world.party(peer) for peer in kept.receipts)
+    await lost.member.kill()
+    writer.replication._keeper.is_draining = True  # it does not keep its own for others
+    for party in rest:
+        party.replication.on_departed(lost.peer_id)
+
+    async def is_repaired() -> bool:
+        return len(await holders_of(world, root) - {writer.peer_id}) == 3
+
+    await until(is_repaired)
+    (recruit,) = await holders_of(world, root) - {writer.peer_id, *kept.receipts}
+    (replica,) = world.party(recruit).replication._replicas.all()
+    assert replica.requester in kept.receipts, "whom the writer has not asked itself"
+    await writer.blocks.unpin(root)
+
+    async def is_released() -> bool:
+        return not await holders_of(world, root)
+
+    await until(is_released)
+    assert trio.current_time() < limits.REPLICATE_INTERVAL_S
+
+
 async def test_only_true_and_valid_statements_are_taken(
     world: World, autojump_clock: trio.testing.MockClock
 ) -> None:
