@@ -16,7 +16,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -38,6 +38,12 @@ REQUEST, REPLY = encode_frame(bytes(100)), encode_frame(bytes(1500))
 PIECE = bytes(64 << 10)
 STACKS = ("primedht", "pylibp2p")
 CONCURRENCIES = (1, 10, 100)
+ROWS = (
+    "setup",
+    *(f"rpc_{kind}_c{concurrency}" for concurrency in CONCURRENCIES for kind in ("reused", "new")),
+    "bulk_1",
+    "bulk_8",
+)
 RATIOS = ("bulk_1", "bulk_8", "rpc_new_c10", "rpc_reused_c1", "rpc_reused_c10", "setup_cpu", "idle_memory")
 
 Handler = Callable[["ByteStream"], Awaitable[None]]
@@ -260,8 +266,8 @@ async def bulk(host: Stack, size: int) -> None:
     await stream.close()
 
 
-async def run_client(stack: str, scale: float) -> dict[str, dict[str, float]]:
-    """Measure everything but memory. `scale`: 1 for full sizes."""
+async def run_client(stack: str, scale: float, rows: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Measure `rows`, of all but memory. `scale`: 1 for full sizes."""
     results: dict[str, dict[str, float]] = {}
     server = Server(stack)
     speed = 1.0 if stack == "primedht" else 0.2  # the same patience for both
@@ -274,8 +280,9 @@ async def run_client(stack: str, scale: float) -> dict[str, dict[str, float]]:
                     await host.disconnect()
 
             connections = max(2, int(40 * scale))
-            await connect_often(2)
-            results["setup"] = await measure(server, connections, lambda: connect_often(connections))
+            if "setup" in rows:
+                await connect_often(2)
+                results["setup"] = await measure(server, connections, lambda: connect_often(connections))
             await host.connect(server.addr)
             for concurrency in CONCURRENCIES:
                 each = max(3, int(4000 * scale * speed / max(concurrency, 4)))
@@ -293,14 +300,19 @@ async def run_client(stack: str, scale: float) -> dict[str, dict[str, float]]:
                         await ask(stream, FrameReader(1 << 16))
                         await stream.close()
 
-                for name, work in (("rpc_reused", on_one_stream), ("rpc_new", on_new_streams)):
-                    results[f"{name}_c{concurrency}"] = await measure(
+                for kind, work in (("rpc_reused", on_one_stream), ("rpc_new", on_new_streams)):
+                    name = f"{kind}_c{concurrency}"
+                    if name not in rows:
+                        continue
+                    results[name] = await measure(
                         server,
                         concurrency * each,
                         lambda work=work, concurrency=concurrency: at_once(concurrency, work),
                     )
             size = max(8 << 20, int((512 << 20) * scale * speed))
             for streams in (1, 8):
+                if f"bulk_{streams}" not in rows:
+                    continue
                 results[f"bulk_{streams}"] = await measure(
                     server,
                     size,
@@ -353,17 +365,18 @@ def all_ratios(results: dict[str, Any]) -> dict[str, float]:
     """
     ours, stock = results["primedht"], results["pylibp2p"]
     names = [name for name in ours if name.startswith(("bulk", "rpc"))]
-    return {
-        **{name: cpu_s(stock[name]) / cpu_s(ours[name]) for name in names},
-        "setup_cpu": cpu_s(ours["setup"]) / cpu_s(stock["setup"]),
-        "idle_memory": ours["idle_memory_bytes"] / stock["idle_memory_bytes"],
-    }
+    found = {name: cpu_s(stock[name]) / cpu_s(ours[name]) for name in names}
+    if "setup" in ours:
+        found["setup_cpu"] = cpu_s(ours["setup"]) / cpu_s(stock["setup"])
+    if "idle_memory_bytes" in ours:
+        found["idle_memory"] = ours["idle_memory_bytes"] / stock["idle_memory_bytes"]
+    return found
 
 
 def split_ratios(results: dict[str, Any]) -> dict[str, dict[str, float]]:
     found = all_ratios(results)
     return {
-        "ratios_vs_pylibp2p": {name: found[name] for name in RATIOS},
+        "ratios_vs_pylibp2p": {name: found[name] for name in RATIOS if name in found},
         "further_ratios_vs_pylibp2p": {name: found[name] for name in found if name not in RATIOS},
     }
 
@@ -381,14 +394,14 @@ def child(*arguments: str) -> Any:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def run_all(repeat: int, scale: float, connections: int) -> dict[str, Any]:
+def run_all(repeat: int, scale: float, connections: int, rows: Sequence[str]) -> dict[str, Any]:
     about = machine()
     runs: dict[str, list[Any]] = {stack: [] for stack in STACKS}
     for _ in range(repeat):
         for stack in STACKS:
-            runs[stack].append(child("--client", stack, "--scale", str(scale)))
+            runs[stack].append(child("--client", stack, "--scale", str(scale), "--rows", *rows))
     results = {stack: median(runs[stack]) for stack in STACKS}
-    for stack in STACKS:
+    for stack in STACKS if "idle_memory" in rows else ():
         results[stack]["idle_memory_bytes"] = child("--memory", stack, "--connections", str(connections))
     return {**split_ratios(results), "results": results, "machine": about}
 
@@ -416,11 +429,15 @@ def row(name: str, result: dict[str, float]) -> str:
 
 
 def main() -> None:
+    every_row = (*ROWS, "idle_memory")
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--repeat", type=int, default=3, help="runs of each stack, in turn; medians count")
     parser.add_argument("--scale", type=float, default=1.0, help="of the amount of work")
     parser.add_argument("--connections", type=int, default=100, help="idle ones, for their memory")
+    parser.add_argument(
+        "--rows", nargs="+", choices=every_row, default=every_row, metavar="ROW", help="only these"
+    )
     for name in ("serve", "client", "memory"):
         parser.add_argument(f"--{name}", choices=STACKS, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -429,11 +446,11 @@ def main() -> None:
     if arguments.serve:
         trio.run(serve, arguments.serve)
     elif arguments.client:
-        print(json.dumps(trio.run(run_client, arguments.client, arguments.scale)))
+        print(json.dumps(trio.run(run_client, arguments.client, arguments.scale, arguments.rows)))
     elif arguments.memory:
         print(trio.run(memory_per_connection, arguments.memory, arguments.connections))
     else:
-        report = run_all(arguments.repeat, arguments.scale, arguments.connections)
+        report = run_all(arguments.repeat, arguments.scale, arguments.connections, arguments.rows)
         if arguments.json:
             print(json.dumps(report))
         else:
