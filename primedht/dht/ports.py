@@ -101,7 +101,9 @@ class Connections(Protocol):
         """Whether `peer` is connected, or has taken the connection of a dial that goes on."""
         ...
 
-    def subscribe(self, listener: PeerListener) -> None: ...
+    def subscribe(self, listener: PeerListener) -> None:
+        """Tell `listener` of the peers that are identified already, and of all that happens from now on."""
+        ...
 
     def protect(self, peer: PeerId, protected: bool) -> None:
         """Exempt `peer` from connection trimming, or stop doing so."""

@@ -65,6 +65,8 @@ class HostConnections:
 
     def subscribe(self, listener: PeerListener) -> None:
         self._listeners.append(listener)
+        for peer, facts in list(self._identify.facts.items()) if self._identify is not None else ():
+            told("listener_failed", listener.on_identified, peer, facts.protocols)
 
     def protect(self, peer: PeerId, protected: bool) -> None:
         if protected:

@@ -125,6 +125,8 @@ class SimHost:
 
     def subscribe(self, listener: PeerListener) -> None:
         self._listeners.append(listener)
+        for peer, protocols in list(self._protocols.items()):
+            listener.on_identified(peer, protocols)
 
     def protect(self, peer: PeerId, protected: bool) -> None:
         if protected:

@@ -114,6 +114,15 @@ async def test_listeners_hear_of_identify_and_of_the_last_connection_closing():
         assert a.connections.serves_kad(b.peer_id) is None
 
 
+async def test_a_listener_that_comes_late_hears_of_those_who_are_there():
+    async with running_host() as a, running_host() as b:
+        await connect(a, b)
+        late = Recorder()
+        a.connections.subscribe(late)
+        assert [peer for peer, _ in late.identified] == [b.peer_id]
+        assert "/ipfs/ping/1.0.0" in late.identified[0][1]
+
+
 async def test_a_listener_that_fails_harms_nobody():
     class Broken(Recorder):
         def on_identified(self, peer, protocols):

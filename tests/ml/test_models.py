@@ -6,13 +6,12 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import pytest
-from model_lab import CONFIG, content, layers, open_nodes, write_model
+from model_lab import CONFIG, content, forgeries, layers, open_nodes, publish_forged, write_model
 
 from primedht import limits
 from primedht.blocks import unixfs
@@ -33,11 +32,10 @@ from primedht.errors import (
     ValueNotFound,
 )
 from primedht.keys import PrivateKey
-from primedht.ml.models import PROFILE, FoundModel
+from primedht.ml.models import PROFILE
 from primedht.ml.versions import Version, Versions
 from primedht.node import Node
 from primedht.tensors.arrays import numpy_dtype, save_tensors
-from primedht.tensors.manifest import Manifest, ModelFile
 
 
 async def test_a_sharded_model_is_pulled_as_it_was_pushed(tmp_path: Path) -> None:
@@ -275,38 +273,17 @@ async def test_files_that_are_not_what_their_name_says_are_refused(tmp_path: Pat
 # --- what an owner may not make others do ------------------------------------------------------------
 
 
-async def publish_forged(
-    node: Node, found: FoundModel, manifest: Manifest, *, size: int | None = None
-) -> None:
-    """Put another manifest in the place of one of the node's own, properly signed."""
-    signed = manifest.signed(node.models._owners.signer(node.peer_id))
-    block = make_block(signed.encode(), DAG_CBOR)
-    await node.blocks.put_block(block)
-    version = Version(1, block.cid, 1, signed.size_bytes if size is None else size)
-    await node.put(found.name.key, Versions(1, (version,)).encode())
-
-
 async def test_manifests_that_lie_are_refused_and_nothing_is_left(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "m", {"model.safetensors": layers(1)})
     async with open_nodes(2) as (a, b):
         found = (await a.models.push(folder, "me/m")).found
-        true, name = found.manifest, f"{a.peer_id}/m"
-        first, *rest = true.files
-        elsewhere = ModelFile("../../etc/passwd", first.size_bytes, first.cid)
-        lies = {
-            "sizes": replace(true, files=(replace(first, size_bytes=first.size_bytes + 1), *rest)),
-            "terabyte": replace(true, files=(replace(first, size_bytes=1 << 40), *rest)),
-            "missing": replace(true, files=tuple(rest)),
-            "traversal": replace(true, files=tuple(sorted((elsewhere, *rest), key=lambda file: file.path))),
-            "another model": replace(true, model=replace(true.model, id="other")),
-            "another version": replace(true, model=replace(true.model, version=2)),
-        }
-        for lie, manifest in lies.items():
+        name = f"{a.peer_id}/m"
+        for lie, manifest in forgeries(found.manifest).items():
             await publish_forged(a, found, manifest)
             with pytest.raises((InvalidManifest, DiskFull)):
                 await b.models.pull(name, tmp_path / "out")
             assert not (tmp_path / "out").exists(), lie
-        await publish_forged(a, found, true, size=1)
+        await publish_forged(a, found, found.manifest, size=1)
         with pytest.raises(InvalidManifest):
             await b.models.fetch(name)
         assert await b.models.kept() == []

@@ -122,6 +122,7 @@ async def test_connections_across_a_long_partition_are_given_up(autojump_clock, 
     a, b = await lab.add(), await lab.add()
     await a.host.connect(b.peer, timeout_s=5)
     a.host.subscribe(listener)
+    listener.events.clear()
     lab.network.faults.partition([a.peer], [b.peer])
     await trio.sleep(KEEPALIVE_S + 1)
     assert listener.events == [("disconnected", b.peer)]
@@ -133,6 +134,7 @@ async def test_connections_survive_a_short_partition(autojump_clock, lab, listen
     a, b = await lab.add(), await lab.add()
     await a.host.connect(b.peer, timeout_s=5)
     a.host.subscribe(listener)
+    listener.events.clear()
     lab.network.faults.partition([a.peer], [b.peer])
     await trio.sleep(KEEPALIVE_S / 2)
     lab.network.faults.heal()

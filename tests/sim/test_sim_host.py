@@ -69,6 +69,13 @@ async def test_both_ends_are_told_who_the_other_is(autojump_clock, lab, listener
     assert b.host.serves_kad(a.peer) is True
 
 
+async def test_a_listener_that_comes_late_hears_of_those_who_are_there(autojump_clock, lab, listener):
+    a, b = await lab.add(), await lab.add()
+    await a.host.connect(b.peer, timeout_s=5)
+    a.host.subscribe(listener)
+    assert listener.events == [("identified", b.peer, True)]
+
+
 async def test_identify_push_follows_the_mode(autojump_clock, lab, listener):
     a, b = await lab.add(), await lab.add()
     a.host.subscribe(listener)

@@ -57,6 +57,8 @@ class Member:
 
     def subscribe(self, listener: PeerListener) -> None:
         self.listeners.append(listener)
+        for peer in list(self.neighbours):
+            listener.on_identified(peer, frozenset(self.swarm.members[peer].handlers))
 
     async def connect(self, peer: PeerId, addrs: Sequence[bytes] = (), *, timeout_s: float) -> None:
         other = self.swarm.members.get(peer)

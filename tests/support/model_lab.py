@@ -5,15 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import trio
 
+from primedht.blocks.block import make_block
+from primedht.cids import DAG_CBOR
 from primedht.config import Config, NetworkConfig, NodeConfig
+from primedht.ml.models import FoundModel
+from primedht.ml.versions import Version, Versions
 from primedht.node import Node, open_node
 from primedht.tensors.arrays import save_tensors
+from primedht.tensors.manifest import Manifest, ModelFile
 
 CONFIG = {"architectures": ["LlamaForCausalLM"], "hidden_size": 64}
 
@@ -60,6 +66,31 @@ def write_model(
     (folder / "tokenizer" / "merges.txt").write_text("a b\n")
     (folder / "empty.txt").touch()
     return folder
+
+
+def forgeries(true: Manifest) -> dict[str, Manifest]:
+    """Return manifests that say something else than the files of `true` do, by what is wrong."""
+    first, *rest = true.files
+    elsewhere = ModelFile("../../etc/passwd", first.size_bytes, first.cid)
+    return {
+        "sizes": replace(true, files=(replace(first, size_bytes=first.size_bytes + 1), *rest)),
+        "terabyte": replace(true, files=(replace(first, size_bytes=1 << 40), *rest)),
+        "missing": replace(true, files=tuple(rest)),
+        "traversal": replace(true, files=tuple(sorted((elsewhere, *rest), key=lambda file: file.path))),
+        "another model": replace(true, model=replace(true.model, id="other")),
+        "another version": replace(true, model=replace(true.model, version=2)),
+    }
+
+
+async def publish_forged(
+    node: Node, found: FoundModel, manifest: Manifest, *, size: int | None = None
+) -> None:
+    """Put another manifest in the place of one of the node's own, properly signed."""
+    signed = manifest.signed(node.models._owners.signer(node.peer_id))
+    block = make_block(signed.encode(), DAG_CBOR)
+    await node.blocks.put_block(block)
+    version = Version(1, block.cid, 1, signed.size_bytes if size is None else size)
+    await node.put(found.name.key, Versions(1, (version,)).encode())
 
 
 def content(folder: Path) -> dict[str, bytes]:
