@@ -8,6 +8,15 @@ from pathlib import Path
 from fuzz_targets import IDENTITY, LOCAL, PEER, PSK
 from libp2p.identity.identify.pb.identify_pb2 import Identify as IdentifyMessage
 
+from primedht.blocks.bitswap.messages import (
+    BITSWAP_120,
+    BITSWAP_ZSTD,
+    BitswapMessage,
+    Want,
+    encode,
+)
+from primedht.blocks.block import make_block
+from primedht.blocks.compression import shrink, zstd
 from primedht.host.multistream import GREETING, MULTISTREAM, encode_line
 from primedht.host.pnet.session import PskSession
 from primedht.host.pnet.xsalsa20 import NONCE_BYTES
@@ -32,6 +41,7 @@ def seeds(target: str) -> list[bytes]:
         "multistream": _multistream,
         "identify": _identify,
         "autonat": _autonat,
+        "bitswap": _bitswap,
     }[target]()
 
 
@@ -137,3 +147,23 @@ def _autonat() -> list[bytes]:
     asked = message.PeerInfo(id=bytes(PEER), addrs=near)
     dial = message(type=message.DIAL, dial=message.Dial(peer=asked))
     return [dial.SerializeToString(), message(type=message.DIAL_RESPONSE).SerializeToString()]
+
+
+def _bitswap() -> list[bytes]:
+    text = b"the same few words again and again " * 100
+    blocks = [make_block(text), make_block(text[1:])]
+    message = BitswapMessage([Want(blocks[0].cid)], False, blocks, [blocks[0].cid], [blocks[1].cid])
+    frames = [shrink(block.data) for block in blocks]
+    assert None not in frames
+    whole = zstd.compress(text)
+    cut = b"".join(bytes([1]) + whole[start : start + 9] for start in range(0, len(whole), 9))
+    lie = zstd.compress(bytes(1 << 20))
+    return [
+        b"\x01" + encode(message, BITSWAP_120),
+        b"\x03" + encode(message, BITSWAP_ZSTD, frames),
+        b"\x03" + encode(message, BITSWAP_ZSTD, [frames[0], None]),
+        b"\x03" + encode(message, BITSWAP_ZSTD, [lie, lie]),
+        b"\x00" + len(text).to_bytes(3, "big") + cut,
+        b"\x00" + len(text).to_bytes(3, "big") + b"\xff" + whole,
+        b"\x00\x00\x10\x00\xff" + lie,
+    ]

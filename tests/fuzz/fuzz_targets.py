@@ -16,7 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from google.protobuf.message import DecodeError
 
 from primedht import limits
-from primedht.errors import ProtocolViolation, PskMismatch
+from primedht.blocks.bitswap.messages import BITSWAP_120, BITSWAP_ZSTD, decode
+from primedht.blocks.compression import Decompressor
+from primedht.errors import DecompressionFailed, ProtocolViolation, PskMismatch
 from primedht.host.addresses import Addresses, AddressFilter
 from primedht.host.autonat import AutoNat
 from primedht.host.identify import Identify
@@ -380,6 +382,29 @@ def pnet(data: bytes) -> None:
         assert not session.is_proven
 
 
+def bitswap(data: bytes) -> None:
+    """A message of blocks, some as zstd frames; or the frame of a value, in pieces of any size."""
+    tape = Tape(data)
+    choice = tape.number()
+    if choice & 1:
+        with suppress(ProtocolViolation):
+            message = decode(tape.rest(), BITSWAP_ZSTD if choice & 2 else BITSWAP_120)
+            assert sum(len(block.data) for block in message.blocks) <= limits.BITSWAP_MESSAGE_BYTES_MAX
+            assert len(message.wire_bytes) == len(message.blocks)
+        return
+    content_bytes, given_bytes = tape.number(3), 0
+    decompressor = Decompressor(content_bytes)
+    with suppress(DecompressionFailed):
+        while tape:
+            decompressor.add(tape.take(1 + tape.number() * 8))
+            while piece := decompressor.read():
+                given_bytes += len(piece)
+                assert len(piece) <= limits.CONTROL_CHUNK_BYTES
+                assert given_bytes <= content_bytes
+        decompressor.finish()
+        assert given_bytes == content_bytes
+
+
 CORES: dict[str, Target] = {"noise": noise, "yamux": yamux}
 DECODERS: dict[str, Target] = {
     "frames": frames,
@@ -388,5 +413,6 @@ DECODERS: dict[str, Target] = {
     "multistream": multistream,
     "identify": identify,
     "autonat": autonat,
+    "bitswap": bitswap,
 }
 TARGETS: dict[str, Target] = CORES | DECODERS
