@@ -192,9 +192,9 @@ class Peers:
         if not self._connections.serves_kad(peer):
             return
         now = trio.current_time()
-        known = peer in self.table  # and its addresses are counted
-        ips = () if known else [str(ip) for addr in self._book.addrs(peer) if (ip := addrs.ip_of(addr))]
-        outcome = self.table.update(peer, now, ips=ips, answered=True, rtt_s=None if dialled else took_s)
+        outcome = self.table.update(
+            peer, now, ips=self._ips_to_count(peer), answered=True, rtt_s=None if dialled else took_s
+        )
         if isinstance(outcome, Added):
             self._on_joined(peer)
         elif peer in self._cut_off:
@@ -238,10 +238,11 @@ class Peers:
 
     def hear(self, infos: Iterable[PeerInfo], *, how: How = "lookup") -> None:
         """Remember peers that others told us of, and verify those that belong into the table."""
+        own, near = self.table.self_key, self._near_distance()
         for info in infos:
             peer = info.id
             self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
-            if peer == self.peer_id or not self.is_near(peer):  # most that a lookup hears of are far
+            if key_of(peer) ^ own > near or peer == self.peer_id:  # most that a lookup hears of are far
                 continue
             if peer in self._departed:
                 if self._departed.may_be_back(peer, trio.current_time()):
@@ -436,6 +437,12 @@ class Peers:
         """Whether `peer` answered lately and found no place: every neighbour names it again and again."""
         return self._passed_over.get(peer, -math.inf) > trio.current_time()
 
+    def _ips_to_count(self, peer: PeerId) -> list[str]:
+        """Return the addresses by which the table may refuse `peer`; those of members are counted."""
+        if self._config.network_kind != "public" or peer in self.table:
+            return []
+        return [str(ip) for addr in self._book.addrs(peer) if (ip := addrs.ip_of(addr))]
+
     def _pass_over(self, peer: PeerId) -> None:
         self._passed_over.pop(peer, None)
         if len(self._passed_over) >= limits.PASSED_OVER_PEERS_MAX:
@@ -444,12 +451,13 @@ class Peers:
 
     def is_near(self, peer: PeerId) -> bool:
         """Whether `peer` belongs among our k closest, or the table is still small."""
+        return distance(key_of(peer), self.table.self_key) <= self._near_distance()
+
+    def _near_distance(self) -> float:
+        """Return how far from us the farthest of our k closest is; endless while the table is small."""
         k = self._config.k_bucket_size
         nearest = self.table.nearest(k)
-        if len(nearest) < k:
-            return True
-        own = self.table.self_key
-        return distance(key_of(peer), own) <= distance(key_of(nearest[-1]), own)
+        return math.inf if len(nearest) < k else distance(key_of(nearest[-1]), self.table.self_key)
 
     def _on_joined(self, peer: PeerId) -> None:
         log.debug("peer_joined", peer=str(peer), table=len(self.table))

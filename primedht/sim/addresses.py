@@ -25,8 +25,11 @@ _PUBLIC_FIRST_OCTETS = (*range(11, 100), *range(128, 169))
 AddrFilter = Callable[[bytes], bool]
 """Whether an address may be remembered: what the network's kind makes of it."""
 
-_Known = tuple[tuple[bytes, float], ...]
-"""Addresses of one peer with the trio time at which each expires; shared between books where equal."""
+Expiring = tuple[tuple[bytes, float], ...]
+"""Addresses of one peer with the trio time at which each expires."""
+
+_TTL_STEP_S = 60.0
+"""Lives end at whole steps: the books of thousands of hosts then say the same of a peer, in one object."""
 
 
 def private_ip(index: int) -> str:
@@ -45,18 +48,23 @@ def host_addr(ip: str) -> bytes:
     return multiaddrs.parse(f"/{'ip6' if ':' in ip else 'ip4'}/{ip}/tcp/{PORT}")
 
 
-@lru_cache(maxsize=65_536)
-def _info(peer: PeerId, addrs: tuple[bytes, ...]) -> PeerInfo:
-    """One object for all books: it is encoded once for all of them."""
-    return PeerInfo(peer, addrs)
+class _Listing:
+    """What books know of one peer. Never changed: books share it.
+
+    live: what the peer's identify named, while it is connected; these come first and do not expire.
+    info: all of them, as they were until `until`.
+    """
+
+    __slots__ = ("info", "known", "live", "until")
+
+    def __init__(self, peer: PeerId, live: tuple[bytes, ...], known: Expiring) -> None:
+        self.live, self.known = live, known
+        others = [(addr, expires) for addr, expires in known if addr not in live]
+        self.info = PeerInfo(peer, (*live, *(addr for addr, _ in others)))
+        self.until = min((expires for _, expires in others), default=math.inf)
 
 
-def _merge(live: tuple[bytes, ...], known: _Known, now: float) -> tuple[bytes, ...]:
-    """Return a connected peer's addresses, then those of the known ones that hold."""
-    if len(known) == 1:
-        addr, expires = known[0]
-        return live if expires <= now or addr in live else (*live, addr)
-    return live + tuple(addr for addr, expires in known if expires > now and addr not in live)
+_listing = lru_cache(maxsize=262_144)(_Listing)
 
 
 class SimAddressBook:
@@ -65,57 +73,53 @@ class SimAddressBook:
     def __init__(self, own_addrs: Sequence[bytes], *, accepts: AddrFilter | None = None) -> None:
         self._own = tuple(own_addrs)
         self._accepts = accepts
-        self._known: dict[PeerId, _Known] = {}
-        self._connected: dict[PeerId, tuple[bytes, ...]] = {}
+        self._listings: dict[PeerId, _Listing] = {}
         self.refused_count = 0
 
     def __len__(self) -> int:
-        return len(self._known.keys() | self._connected.keys())
+        return len(self._listings)
 
     def addrs(self, peer: PeerId) -> tuple[bytes, ...]:
-        live = self._connected.get(peer, ())
-        known = self._known.get(peer)
-        if known is None:
-            return live
-        return _merge(live, known, trio.current_time())
+        listing = self._listings.get(peer)
+        if listing is None:
+            return ()
+        now = trio.current_time()
+        return listing.info.addrs if now < listing.until else self._without_expired(peer, now)
 
     def infos(self, peers: Iterable[PeerId]) -> list[PeerInfo]:
-        now, connected, known_of = trio.current_time(), self._connected, self._known
+        now, listings = trio.current_time(), self._listings
         found = []
         for peer in peers:
-            addrs, known = connected.get(peer, ()), known_of.get(peer)
-            if known is not None:
-                addrs = _merge(addrs, known, now)
-            if addrs:
-                found.append(_info(peer, addrs))
+            listing = listings.get(peer)
+            if listing is not None and (now < listing.until or self._without_expired(peer, now)):
+                found.append(listings[peer].info)
         return found
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
-        known = self._known.get(peer, ())
-        if len(known) == len(addrs) == 1 and known[0][0] == addrs[0]:  # thousands a second
-            if known[0][1] != math.inf:
-                expires = trio.current_time() + ttl_s
-                self._known[peer] = ((addrs[0], max(expires, known[0][1])),)
-            return
-        expires = trio.current_time() + ttl_s
-        merged = dict(known)
+        expires = (
+            math.ceil((trio.current_time() + ttl_s) / _TTL_STEP_S) * _TTL_STEP_S
+            if ttl_s < math.inf
+            else ttl_s
+        )
+        listing = self._listings.get(peer)
+        if listing is not None and listing.info.addrs == addrs and listing.until >= expires:
+            return  # thousands a second
+        merged = {} if listing is None else dict(listing.known)
         for addr in addrs:
             if len(addr) > limits.ADDR_BYTES_MAX or (self._accepts and not self._accepts(addr)):
                 self.refused_count += 1
             elif addr in merged or len(merged) < limits.PEER_ADDRS_MAX:
                 merged[addr] = max(expires, merged.get(addr, -math.inf))
-        if not merged:
-            return
-        if peer not in self._known and len(self._known) >= _PEERS_MAX:
-            del self._known[next(iter(self._known))]
-        self._known[peer] = tuple(merged.items())
+        if listing is None and len(self._listings) >= _PEERS_MAX:
+            del self._listings[next(known for known, listed in self._listings.items() if not listed.live)]
+        self._note(peer, () if listing is None else listing.live, tuple(merged.items()))
 
     def own_addrs(self) -> tuple[bytes, ...]:
         return self._own
 
-    def fill(self, peer: PeerId, known: _Known) -> None:
-        """Remember `known` as it is: thousands of pre-filled books share one tuple per peer."""
-        self._known[peer] = known
+    def fill(self, peer: PeerId, known: Expiring) -> None:
+        """Remember `known` as it is."""
+        self._note(peer, (), known)
 
     def set_own(self, addrs: Sequence[bytes]) -> None:
         """Change what we announce; `SimHost.set_addrs` tells the listeners and the peers."""
@@ -123,12 +127,27 @@ class SimAddressBook:
 
     def set_connected(self, peer: PeerId, addrs: Sequence[bytes]) -> None:
         """Take the addresses that `peer`'s identify named, for as long as it is connected."""
-        self._connected[peer] = tuple(
+        listing = self._listings.get(peer)
+        live = tuple(
             addr for addr in addrs[: limits.PEER_ADDRS_MAX] if not self._accepts or self._accepts(addr)
         )
+        self._note(peer, live, () if listing is None else listing.known)
 
     def set_disconnected(self, peer: PeerId, *, keep_s: float) -> None:
         """Let the identified addresses of `peer` live `keep_s` longer."""
-        addrs = self._connected.pop(peer, ())
-        if addrs:
-            self.add(peer, addrs, ttl_s=keep_s)
+        listing = self._listings.get(peer)
+        if listing is not None and listing.live:
+            self._note(peer, (), listing.known)
+            self.add(peer, listing.live, ttl_s=keep_s)
+
+    def _without_expired(self, peer: PeerId, now: float) -> tuple[bytes, ...]:
+        """Forget what has expired of `peer`; return what is left."""
+        listing = self._listings[peer]
+        self._note(peer, listing.live, tuple(entry for entry in listing.known if entry[1] > now))
+        return self.addrs(peer)
+
+    def _note(self, peer: PeerId, live: tuple[bytes, ...], known: Expiring) -> None:
+        if live or known:
+            self._listings[peer] = _listing(peer, live, known)
+        else:
+            self._listings.pop(peer, None)
