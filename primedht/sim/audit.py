@@ -24,8 +24,8 @@ from primedht.sim.run import Run
 from primedht.sim.workload import Workload
 from primedht.sim.world import SimWorld
 
-_TASKS_PER_NODE_MAX = 120
-"""A node at rest has some 70: its workers, and a handler or two."""
+_TASKS_PER_NODE_MAX = 80
+"""A node at rest has some 20, and may verify 40 peers at once."""
 
 _NODE_BYTES_MAX = 512 << 10
 """Its engine's objects without the store; 40 to 140 KiB in networks of 50 to 1,000 nodes."""

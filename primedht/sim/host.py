@@ -138,7 +138,7 @@ class SimHost:
         deadline = trio.current_time() + timeout_s
         connection = await self._connection_to(peer, addrs, deadline)
         with trio.move_on_at(deadline) as limit:
-            await connection.identified[self._peer].wait()
+            await connection.wait_identified(self)
         if limit.cancelled_caught:
             raise PeerTimeout(f"{peer} did not identify itself")
         if not connection.alive:

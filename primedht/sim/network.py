@@ -60,12 +60,18 @@ class Connection:
 
     dialer: SimHost
     listener: SimHost
-    identified: dict[PeerId, trio.Event]
+    identified: list[SimHost] = field(default_factory=list)  # who know the other end
+    waiting: dict[SimHost, trio.Event] = field(default_factory=dict)
     pending: dict[Delivery, None] = field(default_factory=dict)
     alive: bool = True
 
     def other(self, host: SimHost) -> SimHost:
         return self.listener if host is self.dialer else self.dialer
+
+    async def wait_identified(self, host: SimHost) -> None:
+        """Wait until `host` knows the other end."""
+        if host not in self.identified:
+            await self.waiting.setdefault(host, trio.Event()).wait()
 
 
 @dataclass(slots=True, eq=False)
@@ -184,6 +190,11 @@ class SimNetwork:
         """Return the addresses that a multiaddr in text stands for; `names` holds those with a name."""
         return self.names.get(addr, (addr,))
 
+    def go_dark(self) -> None:
+        """Unplug every host at once: the world ends, and nothing of that is an event."""
+        for host in self.hosts.values():
+            host.alive, host.silent = False, True
+
     # --- links ------------------------------------------------------------------------------------
 
     def delay_s(self, source: SimHost, target: SimHost, size_bytes: int = 0) -> float:
@@ -212,13 +223,12 @@ class SimNetwork:
 
     def connect(self, dialer: SimHost, listener: SimHost) -> Connection:
         """Join two live hosts; the dial's delays are behind us. Identify follows by itself."""
-        connection = Connection(
-            dialer, listener, {dialer.peer_id: trio.Event(), listener.peer_id: trio.Event()}
-        )
+        connection = Connection(dialer, listener)
         dialer.on_connected(connection)
         listener.on_connected(connection)
         self.digest.add(EventKind.CONNECTED, dialer.index, listener.index)
-        self._nursery.start_soon(self._identify, connection)
+        arrives_s = tick_after(self.round_trip_s(dialer, listener))
+        self.timeline.plan(arrives_s, self._identify, connection)
         return connection
 
     def disconnect(self, connection: Connection, *, told: Sequence[SimHost]) -> None:
@@ -239,32 +249,33 @@ class SimNetwork:
     def push_identify(self, host: SimHost) -> None:
         """Send identify-push to all peers of `host`."""
         for connection in host.connections():
-            self._nursery.start_soon(self._push_identify, host, connection)
+            target = connection.other(host)
+            if not self.loses(host, target):
+                arrives_s = tick_after(self.delay_s(host, target))
+                self.timeline.plan(arrives_s, self._push_identify, host, target, connection)
 
     def watch_silence(self) -> None:
         """Let connections that stay blocked for `KEEPALIVE_S` from now be given up by both ends."""
         self._nursery.start_soon(self._give_up_silent)
 
-    async def _identify(self, connection: Connection) -> None:
+    def _identify(self, connection: Connection) -> None:
         dialer, listener = connection.dialer, connection.listener
-        await self.timeline.sleep_ticks(self.round_trip_s(dialer, listener))
         if not connection.alive or self.blocked(dialer, listener):
             return
         for host in (dialer, listener):
             self._tell_identity(connection.other(host), host, connection)
 
-    async def _push_identify(self, host: SimHost, connection: Connection) -> None:
-        target = connection.other(host)
-        if self.loses(host, target):
-            return
-        await self.timeline.sleep_ticks(self.delay_s(host, target))
+    def _push_identify(self, host: SimHost, target: SimHost, connection: Connection) -> None:
         if connection.alive:
             self._tell_identity(host, target, connection)
 
     def _tell_identity(self, host: SimHost, listener: SimHost, connection: Connection) -> None:
         self.digest.add(EventKind.IDENTIFIED, listener.index, host.index)
         listener.on_identified(host.peer_id, host.protocols(), host.address_book.own_addrs())
-        connection.identified[listener.peer_id].set()
+        if listener not in connection.identified:
+            connection.identified.append(listener)
+        if listener in connection.waiting:
+            connection.waiting.pop(listener).set()
 
     async def _give_up_silent(self) -> None:
         silent = [connection for connection in self._all_connections() if self._is_silent(connection)]

@@ -21,6 +21,7 @@ import random
 from bisect import bisect_left
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import lru_cache
 from types import TracebackType
 from typing import Literal, Self
 
@@ -165,12 +166,15 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
         now = trio.current_time()
         for info in peers:
             node.host.address_book.fill(info.id, tuple((addr, math.inf) for addr in info.addrs))
-            ips = [str(ip) for addr in info.addrs if (ip := multiaddrs.ip_of(addr)) is not None]
+            ips = _ips_of(info) if self.config.network_kind == "public" else ()
             seen_at = now - self._rng.uniform(0, limits.NEIGHBOUR_PROBE_S)
             node.dht.routing_table.update(info.id, seen_at, ips=ips, answered=True)
 
     def prefill_all(self) -> None:
-        """Fill every running node's table: up to k random serving peers per common prefix length."""
+        """Fill every running node's table: up to k random serving peers per common prefix length.
+
+        Where there are more, a few wait for a place, as in a network that has long been up.
+        """
         serving = [
             *(node.info for node in self.serving()),
             *(peer.info for peer in self.peers if peer.serves),
@@ -256,8 +260,7 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
                             await self._start_all()
                             yield
                         finally:
-                            for node in self.running():  # nobody is left to hand anything over to
-                                node.host.crash()
+                            self.network.go_dark()  # nobody is left to hand anything over to, or to notice
                 except BaseException as error:
                     digest = self.network.digest
                     error.add_note(
@@ -274,18 +277,31 @@ class SimWorld(AbstractAsyncContextManager["SimWorld"]):
             self.prefill_all()
 
     def _picks(self, node: SimNode, keys: Sequence[Key]) -> list[int]:
-        """Return positions in sorted `keys`: up to k at random of each common prefix length with `node`."""
+        """Return positions in sorted `keys`: up to k at random of each common prefix length with `node`.
+
+        And a few more of each that has more than k.
+        """
         k = node.config.k_bucket_size
+        most = k + limits.REPLACEMENTS_WANTED
         picks: list[int] = []
         for cpl in range(KEY_BITS):
             shift = KEY_BITS - cpl - 1
             first = (node.key >> shift ^ 1) << shift
             low, high = bisect_left(keys, first), bisect_left(keys, first + (1 << shift))
-            picks += range(low, high) if high - low <= k else self._rng.sample(range(low, high), k)
+            picks += (
+                range(low, high)
+                if high - low <= k
+                else self._rng.sample(range(low, high), min(high - low, most))
+            )
             own = (node.key >> shift) << shift
             if bisect_left(keys, own + (1 << shift)) - bisect_left(keys, own) <= 1:
                 break  # nobody else shares so long a prefix
         return picks
+
+
+@lru_cache(maxsize=65_536)
+def _ips_of(info: PeerInfo) -> tuple[str, ...]:
+    return tuple(str(ip) for addr in info.addrs if (ip := multiaddrs.ip_of(addr)) is not None)
 
 
 def _inner_half(keys: Sequence[Key], target: Key, n: int) -> Sequence[Key]:

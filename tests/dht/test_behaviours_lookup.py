@@ -65,7 +65,7 @@ async def test_a_peer_without_usable_addresses_is_not_found(autojump_clock):
 
 async def test_dead_peers_are_not_returned(autojump_clock):
     """Behaviour 51: unreachable peers of our own table (direct) and of others' replies (indirect)."""
-    async with SimWorld(51, 40, links=LINKS, start="prefilled", config=small(k_bucket_size=8)) as world:
+    async with SimWorld(52, 40, links=LINKS, start="prefilled", config=small(k_bucket_size=8)) as world:
         target = b"somewhere"
         dead = world.closest(target, 3)
         for node in dead:
