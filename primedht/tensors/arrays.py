@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 import mmap
-import os
 from collections.abc import Iterator, Mapping
-from io import BytesIO
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -120,7 +119,8 @@ def map_tensors(file: BinaryIO) -> dict[str, Array]:
 
     As `load_tensors`.
     """
-    file_bytes = os.fstat(file.fileno()).st_size
+    file_bytes = file.seek(0, SEEK_END)
+    file.seek(0)
     header = read_header(file, file_bytes)
     mapped = mmap.mmap(file.fileno(), file_bytes, access=mmap.ACCESS_COPY)
     tensors = {span.name: view(mapped, span, at=span.start) for span in header.tensors}
