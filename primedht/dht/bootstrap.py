@@ -61,6 +61,8 @@ class Bootstrap:
         self.attempts: dict[str, Attempt] = {}
         self.tried = trio.Event()
         """Set when the first round of attempts has ended, however it ended."""
+        self.joined = trio.Event()
+        """Set when peers were met and asked for our neighbours: the table is filled."""
         self._wake = trio.Event()
         self._changed = trio.Event()
         self._refresh_interval_s = seconds(config.refresh_interval)
@@ -89,6 +91,7 @@ class Bootstrap:
     def assume_joined(self, *, walk_in_s: float) -> None:
         """Take this node for one that joined long ago and next walks to its own key in `walk_in_s`."""
         self.tried.set()
+        self.joined.set()
         self._rests_first_s = walk_in_s
 
     async def serve(self) -> NoReturn:
@@ -150,6 +153,7 @@ class Bootstrap:
                         nursery.start_soon(self._try_remembered, info, at_once)
         if len(self._peers.table):
             await self.walk_to_self()
+            self.joined.set()
 
     async def attempt(self, addr: str) -> Attempt:
         """Try one bootstrap address now; how it ended is returned, and remembered."""

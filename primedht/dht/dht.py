@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import NoReturn
 
 import structlog
 import trio
@@ -352,11 +353,16 @@ class Dht:
         nursery.start_soon(self.mode.serve)
         nursery.start_soon(self.repair.serve)
         nursery.start_soon(self._refresher.serve)
-        nursery.start_soon(self.providers.serve_reprovide)
+        nursery.start_soon(self._serve_reprovide)
         nursery.start_soon(self.providers.store.serve_flush)
         nursery.start_soon(maintenance.serve_expiry, self.values, self.providers)
         nursery.start_soon(maintenance.serve_republish, self.values, self._ports.clock, self.events)
         nursery.start_soon(maintenance.serve_snapshot, self._store, self.peers, self.config.network_id)
+
+    async def _serve_reprovide(self) -> NoReturn:
+        """Where nobody is known yet every announcement fails, and is tried again a minute later at best."""
+        await self.bootstrap.joined.wait()
+        await self.providers.serve_reprovide()
 
     async def _stop(self) -> None:
         await self._ports.connections.serve_kad(None)

@@ -33,6 +33,7 @@ Verdict = Literal["value", "nothing"]
 Judge = Callable[[PeerId, Message], Verdict]
 AnyQuery = Query | DisjointQueries
 Enough = Callable[[AnyQuery], bool]
+Lacking = Callable[[], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Lookups:
         timeout_s: float,
         judge: Judge = lambda peer, reply: "nothing",
         enough: Enough = lambda query: False,
+        lacking: Lacking = lambda: False,
     ) -> LookupResult:
         """Send `message` to peers ever closer to its key until the closest have answered.
 
@@ -109,6 +111,8 @@ class Lookups:
             timeout_s: seconds; when they pass, the result is what is known by then.
             judge: looks at each answer. A `ProtocolViolation` makes it a failed request.
             enough: asked after each answer; True ends the lookup.
+            lacking: asked when the lookup has ended by itself; as long as it is True, the slow ones among
+                the R closest are waited for. A dial that began before a cut healed may hang so long.
         """
         target = key_of(message.key)
         query = self._query(target)
@@ -136,6 +140,10 @@ class Lookups:
                             heard_from.setdefault(peer, taken.peer)
                         if not query.finished and enough(query):
                             query.stop("enough")
+                while lacking() and self._awaits_close(target, asked.values()):
+                    outcome = await receive.receive()
+                    taken, _ = self._take(query, outcome, judge, began)
+                    asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
             if time_limit.cancelled_caught:
                 query.stop("timeout")
             nursery.cancel_scope.cancel()
@@ -156,6 +164,13 @@ class Lookups:
         )
         answered = set(result.answered)
         return LookupResult(tuple(peer for peer in result.closest_peers if peer in answered), trace)
+
+    def _awaits_close(self, target: Key, asked: Iterable[Asked]) -> bool:
+        """Whether one of the R closest that have not failed owes its answer."""
+        owing = [entry.peer for entry in asked if entry.outcome == "abandoned"]
+        answered = [entry.peer for entry in asked if entry.outcome == "answered"]
+        closest = nearest_of([*owing, *answered], target, self._config.replication_factor)
+        return not set(closest).isdisjoint(owing)
 
     def _query(self, target: Key) -> AnyQuery:
         seeds = self._peers.closest(target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size)

@@ -36,6 +36,8 @@ from primedht.errors import (
     InvalidRecord,
     LocalError,
     OperationTimeout,
+    PeerTimeout,
+    PeerUnreachable,
     PrimeDhtError,
     ProtocolViolation,
     QuorumNotReached,
@@ -177,17 +179,21 @@ class Values:
         if self.serving:
             ranked = nearest_of([*ranked, self._peers.peer_id], point, self._config.k_bucket_size)
         replicas = self._config.replication_factor
-        wanted = min_holders or min(replicas, max(1, len(ranked)))
+        gone: set[PeerId] = set()
 
         async def send(peer: PeerId) -> None:
             if peer == self._peers.peer_id:
                 await self.store.put_if_better(stored, self._better(stored))
-            else:
+                return
+            try:
                 await self.send(peer, stored)
+            except (PeerUnreachable, PeerTimeout):
+                gone.add(peer)
+                raise
 
         placed = await place(
             ranked or [self._peers.peer_id],
-            copies=max(replicas, wanted),
+            copies=max(replicas, min_holders or 0),
             send=send,
             patience_s=self._peers.slow_after_s,
             timeout_s=max(1.0, timeout_s - (trio.current_time() - began)),
@@ -203,6 +209,9 @@ class Values:
             placed.holders += beside.holders
             placed.refused += beside.refused
         holders = nearest_of(placed.holders, point, len(placed.holders))
+        # Who died between the lookup and its copy is not missed: the next lookup would not name it.
+        there = sum(peer not in gone for peer in ranked)
+        wanted = min_holders or min(replicas, max(1, there))
         if self.store.entry(stored.key) is not None:
             self.on_stored(stored.key, [holder for holder in holders if holder != self._peers.peer_id])
         result = PutResult(
@@ -368,7 +377,13 @@ class Values:
         if selection.enough:
             return selection, LookupResult((), Trace(key, (), "enough", 0.0))
         request = Message(MessageType.GET_VALUE, key)
-        result = await self._lookups.run(request, timeout_s=timeout_s, judge=judge, enough=enough)
+        result = await self._lookups.run(
+            request,
+            timeout_s=timeout_s,
+            judge=judge,
+            enough=enough,
+            lacking=lambda: selection.best is None,
+        )
         if result.trace.stopped != "timeout" and not selection.enough:
             await self._ask_around(request, result, judge, timeout_s=timeout_s)
         return selection, result

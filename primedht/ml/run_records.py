@@ -66,7 +66,7 @@ async def change_steps(
 async def put_part(records: Records, key: bytes, part: Part, *, timeout: float) -> None:
     """Store the record of one rank's part. Raises `QuorumNotReached` if too few peers take it time and again.
 
-    A peer that dies between the lookup and its copy fails a put; the next lookup passes it by.
+    A peer that stops in order between the lookup and its copy refuses it; the next lookup passes it by.
     """
     for tries_left in reversed(range(limits.CHECKPOINT_PUT_TRIES)):
         try:

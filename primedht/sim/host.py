@@ -5,7 +5,7 @@ A host lives once. After a crash its object stays dead, and a restart makes a ne
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from primedht.sim.network import Connection, SimNetwork, Traffic
 
 IDENTIFY_PROTOCOL, PING_PROTOCOL = "/ipfs/id/1.0.0", "/ipfs/ping/1.0.0"
+
+_SYN_AGAIN_S = (1.0, 3.0, 7.0)
+"""When a dial's unanswered SYN is sent again, from its start (RFC 6298: 1 s at first, then twice as long)."""
 
 _DISCONNECTED_ADDRS_TTL_S = 1800.0
 """How long identified addresses outlive the connection (go-libp2p peerstore, RecentlyConnectedAddrTTL)."""
@@ -323,12 +326,13 @@ class SimHost:
         if peer == self._peer or not candidates:
             await trio.lowlevel.checkpoint()
             raise PeerUnreachable(f"no address of {peer} is known")
-        at_addrs = [host for addr in candidates if (host := network.host_at(addr)) is not None]
-        silent = [host for host in at_addrs if network.blocked(self, host)]
-        target = next(
-            (host for host in at_addrs if host.alive and host.peer_id == peer and host not in silent), None
-        )
-        if target is None and silent:
+        began = trio.current_time()
+        target, is_silent = self._answering(peer, candidates)
+        for again_s in _SYN_AGAIN_S:
+            if target is None and is_silent:
+                await network.timeline.sleep_until(min(began + again_s, deadline))
+                target, is_silent = self._answering(peer, candidates)
+        if target is None and is_silent:
             await self._silence(peer, deadline)
         round_trip_s = network.round_trip_s(self, target or self)
         if not await self._sleep(round_trip_s, deadline):
@@ -342,6 +346,14 @@ class SimHost:
         if network.blocked(self, target):
             await self._silence(peer, deadline)
         return target
+
+    def _answering(self, peer: PeerId, addrs: Iterable[bytes]) -> tuple[SimHost | None, bool]:
+        """Return the host of `peer` that a SYN to `addrs` reaches, if any, and whether one gets no answer."""
+        network = self._network
+        at_addrs = [host for addr in addrs if (host := network.host_at(addr)) is not None]
+        silent = [host for host in at_addrs if network.blocked(self, host)]
+        live = [host for host in at_addrs if host.alive and host.peer_id == peer and host not in silent]
+        return (live[0] if live else None), bool(silent)
 
     async def _silence(self, peer: PeerId, deadline: float) -> None:
         """Wait for what will never come. Always raises `PeerTimeout`."""

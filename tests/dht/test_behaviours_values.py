@@ -195,6 +195,23 @@ async def test_a_silent_server_does_not_stall(autojump_clock):
         assert trio.current_time() - started < 8, "a request's time limit alone is 10 s"
 
 
+async def test_a_read_finds_nothing_only_when_the_closest_have_answered_or_failed(autojump_clock):
+    """Right after a cut has healed, dials that began before still hang; whoever holds the value is there."""
+    async with SimWorld(25, 40, links=LINKS, start="prefilled", config=small(k_bucket_size=8)) as world:
+        *closest, reader = world.closest(b"key", 20)
+        holders = closest[:3]
+        await closest[0].dht.put_value(b"key", b"value")
+        await reader.dht.closest_peers(b"key")  # the reader knows where they are
+        for holder in holders:
+            reader.host.disconnect(holder.peer)
+        cuts = world.network.faults.partition([reader.peer], [holder.peer for holder in holders])
+        for holder in holders:
+            world.nursery.start_soon(reader.dht.peers.verify, holder.peer)
+        await trio.sleep(4)
+        world.network.faults.heal(cuts)
+        assert (await reader.dht.get_value(b"key")).value == b"value"
+
+
 async def test_the_best_of_concurrent_puts_is_kept(autojump_clock):
     """Behaviour 24: concurrent puts to one holder leave the best, in whatever order they come."""
     async with SimWorld(24, 1, links=LINKS) as world:
@@ -282,6 +299,28 @@ async def test_a_peer_that_refuses_a_put_is_replaced_by_the_next_closest(autojum
         assert set(result.holders) == {third.peer, fourth.peer, fifth.peer}
         assert {refusal.peer for refusal in result.refused} <= {first.peer, second.peer}
         assert first.peer in {refusal.peer for refusal in result.refused}
+
+
+async def test_a_peer_that_dies_between_lookup_and_copy_is_no_holder_that_is_missed(autojump_clock):
+    """Three nodes, R = 3: one dies as the copies are sent. Two hold the value, and two are all there are."""
+    async with SimWorld(28, 3, links=LINKS) as world:
+        await world.settle()
+        writer, dying, other = world.nodes
+        lookups = writer.dht.lookups
+        look_up = lookups.closest_peers
+
+        async def then_die(*args, **options):
+            found = await look_up(*args, **options)
+            await dying.crash()
+            return found
+
+        lookups.closest_peers = then_die
+        result = await writer.dht.put_value(b"key", b"value")
+        assert set(result.holders) == {writer.peer, other.peer}
+        assert [refusal.peer for refusal in result.refused] == [dying.peer]
+        assert (result.wanted, result.degraded) == (2, True)
+        with pytest.raises(QuorumNotReached):
+            await writer.dht.put_value(b"another", b"value", min_holders=3)
 
 
 async def test_a_record_under_another_key_is_rejected(autojump_clock):

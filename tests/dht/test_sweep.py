@@ -51,6 +51,17 @@ async def test_what_is_overdue_is_announced_to_all_closest_peers_with_few_lookup
         assert announced(provider) - before == wanted, "nobody is told twice"
 
 
+async def test_after_a_restart_a_sweep_begins_as_soon_as_the_table_is_filled(autojump_clock):
+    """Not before: with nobody to tell, all would fail and wait a minute."""
+    async with SimWorld(11, 12, links=LINKS, config=small()) as world:
+        await world.settle()
+        provider = world.nodes[4]
+        await restarted_with(provider, KEYS[:50], age_s=23 * 3600)
+        took_s = await world.until(lambda: untold(world, provider, KEYS[:50], 5) == 0)
+        assert took_s < 10
+        assert announced(provider) == 5 * 50
+
+
 async def test_a_lone_record_costs_one_lookup(autojump_clock):
     async with SimWorld(6, 30, links=LINKS, config=small(), start="prefilled") as world:
         provider = world.nodes[3]
