@@ -15,9 +15,10 @@ from processes import Daemon, daemon, one_line_error, wait_until
 from primedht.tensors.arrays import load_tensors
 
 
-@pytest.fixture
-def pair(tmp_path: Path) -> Iterator[tuple[Daemon, Daemon]]:
-    with daemon(tmp_path / "a") as a, daemon(tmp_path / "b", bootstrap=[a.addr]) as b:
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Daemon, Daemon]]:
+    work = tmp_path_factory.mktemp("pair")
+    with daemon(work / "a") as a, daemon(work / "b", bootstrap=[a.addr]) as b:
         wait_until(lambda: b.call("ping", a.peer_id).returncode == 0, what="b knows a")
         yield a, b
 
@@ -101,15 +102,17 @@ def test_a_tensor_is_written_to_a_file(pair: tuple[Daemon, Daemon], tmp_path: Pa
     assert "neither .safetensors nor .npy" in one_line_error(other)
 
 
-def test_a_model_is_published_as_the_owner_of_a_named_key(tmp_path: Path) -> None:
+def test_a_model_is_published_as_the_owner_of_a_named_key(
+    pair: tuple[Daemon, Daemon], tmp_path: Path
+) -> None:
     folder = write_model(tmp_path / "m", {"model.safetensors": layers(1)})
-    with daemon(tmp_path / "a") as a:
-        key = json.loads(a.call("key", "new", "release", "--json").stdout)
-        pushed = a.call_json("model", "push", folder, "--name", "me/m", "--key", "release")
-        assert pushed["owner"] == key["peer_id"] != a.peer_id
-        assert a.call("model", "info", f"{key['peer_id']}/m").returncode == 0
-        assert a.call("model", "info", "me/m").returncode == 3
-        both = a.call("model", "push", folder, "--name", f"{a.peer_id}/m", "--key", "release")
-        assert "[not_permitted]" in one_line_error(both)
-        none = a.call("model", "push", folder, "--name", "me/m", "--key", "none")
-        assert none.returncode == 3
+    a, _ = pair
+    key = json.loads(a.call("key", "new", "release", "--json").stdout)
+    pushed = a.call_json("model", "push", folder, "--name", "me/keyed", "--key", "release")
+    assert pushed["owner"] == key["peer_id"] != a.peer_id
+    assert a.call("model", "info", f"{key['peer_id']}/keyed").returncode == 0
+    assert a.call("model", "info", "me/keyed").returncode == 3
+    both = a.call("model", "push", folder, "--name", f"{a.peer_id}/keyed", "--key", "release")
+    assert "[not_permitted]" in one_line_error(both)
+    none = a.call("model", "push", folder, "--name", "me/keyed", "--key", "none")
+    assert none.returncode == 3
