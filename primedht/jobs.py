@@ -1,7 +1,6 @@
 """Work that goes on when its caller has been answered, and can be waited for.
 
-A job lives as long as its node. Who made it durable does that in the work itself: after a restart there is
-no job, and doing the same again goes on where it ended.
+A job lives as long as its node. Who makes it durable starts it again, under its id, after a restart.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ T = TypeVar("T")
 class Job(Generic[T]):
     """Made by `Jobs.start`. id: how others ask for it. what: for people."""
 
-    def __init__(self, what: str) -> None:
-        self.id = os.urandom(8).hex()
+    def __init__(self, what: str, id: str) -> None:
+        self.id = id
         self.what = what
         self._ended = trio.Event()
         self._results: list[T] = []
@@ -65,13 +64,18 @@ class Jobs:
         self._nursery = nursery
         self._jobs: dict[str, Job[Any]] = {}  # in the order of their start
 
-    def start(self, what: str, work: Callable[[], Awaitable[T]]) -> Job[T]:
-        """Begin. Raises `TooBusy`."""
+    @staticmethod
+    def new_id() -> str:
+        """Return an id that no other job has."""
+        return os.urandom(8).hex()
+
+    def start(self, what: str, work: Callable[[], Awaitable[T]], *, id: str | None = None) -> Job[T]:
+        """Begin. id: from `new_id`, by default a new one. Raises `TooBusy`."""
         for id in [id for id, job in self._jobs.items() if job.done][: -limits.JOBS_ENDED_MAX]:
             del self._jobs[id]
         if len(self._jobs) >= limits.JOBS_MAX:
             raise TooBusy(f"{len(self._jobs)} jobs are under way; wait for some")
-        job = Job[T](what)
+        job = Job[T](what, id or self.new_id())
         self._jobs[job.id] = job
         self._nursery.start_soon(job._run, work)
         return job
@@ -80,6 +84,6 @@ class Jobs:
         """Return a job. Raises `ValueNotFound`."""
         if id not in self._jobs:
             raise ValueNotFound(
-                f"there is no job {id[:40]}: it ended long ago, or the node was started anew; do it again"
+                f"there is no job {id[:40]}: it ended long ago, or before the node was restarted; do it again"
             )
         return self._jobs[id]

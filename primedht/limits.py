@@ -151,6 +151,7 @@ CHECKPOINT_READS_AT_ONCE = 16  # ours: parts' records
 CHECKPOINT_PUT_TRIES = 5  # ours: two ranks' nodes that write one run's record see each other's at the second
 
 # --- jobs ---------------------------------------------------------------------------------------------
+JOBS_RESUMED_AFTER_S = 5.0  # ours: what joining takes; before, records of others are not found
 JOBS_MAX = 1024  # ours: under way in one node
 JOBS_ENDED_MAX = 256  # ours: whose end can still be asked for
 

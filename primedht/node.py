@@ -61,6 +61,7 @@ from primedht.ml.aliases import Aliases
 from primedht.ml.checkpoints import Checkpoints
 from primedht.ml.models import Models
 from primedht.ml.owners import Owners
+from primedht.ml.unfinished import Unfinished
 from primedht.names import Names
 from primedht.peer_addr import to_multiaddr
 from primedht.psk import Psk, read_psk_file
@@ -126,7 +127,7 @@ class Node:
         self.jobs = jobs
         owners = Owners(self.peer_id, Aliases(store), self._permitted_signer, self._named_key)
         self.models = Models(blocks, self, owners, self._clock)
-        self.checkpoints = Checkpoints(blocks, self, owners, self._clock, jobs)
+        self.checkpoints = Checkpoints(blocks, self, owners, self._clock, jobs, Unfinished(store))
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
         if replication is not None:
@@ -767,10 +768,12 @@ async def open_node(
             engine.peers.watch(left=replication.on_departed)
         path = directory.path if directory is not None else None
         jobs = Jobs(await stack.enter_async_context(open_background_nursery()))
-        yield Node(
+        node = Node(
             *(config, engine, blocks, values, replication, host, identity, keystore, storage, backend, path),
             jobs,
         )
+        await node.checkpoints.resume()
+        yield node
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:

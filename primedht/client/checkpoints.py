@@ -37,7 +37,8 @@ class CheckpointJob:
         """Return the checkpoint when its step is whole and its record is stored.
 
         Raises `StaleRecord` for a step before the last ones, `QuorumNotReached`, and `OperationTimeout`,
-        which leaves the job running. `ValueNotFound`: the daemon was started anew; publish again.
+        which leaves the job running. A daemon that is restarted goes on with it, under the same id;
+        `ValueNotFound`: it had ended before that, or long ago.
         """
         return self._client._one(_checkpoints.wait(self.id, timeout=timeout))
 

@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import structlog
 import trio
 
 from primedht import limits
@@ -32,8 +33,8 @@ from primedht.errors import (
     InvalidDag,
     InvalidManifest,
     NotPermitted,
+    PrimeDhtError,
     StoreFull,
-    TooBusy,
     ValueNotFound,
     ValueTooLarge,
 )
@@ -45,7 +46,11 @@ from primedht.ml.records import Records
 from primedht.ml.retention import Retention, manifest_pin, part_pin
 from primedht.ml.run_records import FoundCheckpoint, change_steps, read_checkpoint, read_steps
 from primedht.ml.runs import Part, RunName, Shard, Step, Steps, checked_shard, parse_run
+from primedht.ml.unfinished import Unfinished, owner_of, resumed
+from primedht.tasks import shielded_undo
 from primedht.tensors.state_files import open_state_file, receive_state
+
+log = structlog.get_logger(__name__)
 
 PROFILE = profile_named("safetensors")
 
@@ -60,12 +65,14 @@ class Checkpoints:
         owners: Owners,
         clock: WallClock,
         jobs: Jobs,
+        unfinished: Unfinished,
     ) -> None:
         self._blocks = blocks
         self._records = records
         self._owners = owners
         self._clock = clock
         self._jobs = jobs
+        self._unfinished = unfinished
         self._retention = Retention(blocks)
         self._committing = Committing(blocks, records, self._retention)
 
@@ -135,13 +142,43 @@ class Checkpoints:
             stack.enter_context(self._retention.busy(wanted, step))
             await self._blocks.pin(file, name=name, announce=False)
             busy = stack.pop_all()
+        id = self._jobs.new_id()
         try:
-            return self._jobs.start(
-                f"the checkpoint of step {step} of {wanted}", partial(self._committing.publish, work, busy)
-            )
-        except TooBusy:
+            await self._unfinished.add(id, work)
+            return self._start(id, work, busy)
+        except BaseException:
             busy.close()
+            with shielded_undo():
+                await self._unfinished.remove(id)
             raise
+
+    async def resume(self) -> None:
+        """Go on with the jobs that the last run of this node has not finished, under their ids."""
+        for id, message in (await self._unfinished.all()).items():
+            try:
+                work = resumed(message, self._owners.signer(owner_of(message)))
+            except PrimeDhtError as error:  # the key has gone
+                log.warning("checkpoint_not_resumed", run=message.run, step=message.step, code=error.code)
+                await self._unfinished.remove(id)
+                continue
+            with ExitStack() as stack:
+                stack.enter_context(self._retention.busy(work.run, work.step))
+                self._start(id, work, stack.pop_all(), after_s=limits.JOBS_RESUMED_AFTER_S)
+
+    def _start(
+        self, id: str, work: Publishing, busy: ExitStack, *, after_s: float = 0
+    ) -> Job[PublishedCheckpoint]:
+        async def publish() -> PublishedCheckpoint:
+            await trio.sleep(after_s)
+            try:
+                published = await self._committing.publish(work, busy)
+            except PrimeDhtError:
+                await self._unfinished.remove(id)
+                raise
+            await self._unfinished.remove(id)
+            return published
+
+        return self._jobs.start(f"the checkpoint of step {work.step} of {work.run}", publish, id=id)
 
     async def pin(self, run: str, step: int, *, pinned: bool = True, timeout: float = 60) -> None:
         """Keep a step however many follow it, or no longer so. Raises `ValueNotFound`, `NotPermitted`."""

@@ -148,6 +148,30 @@ class OwnRoot(_message.Message):
     owner: bytes
     def __init__(self, root: _Optional[bytes] = ..., owner: _Optional[bytes] = ...) -> None: ...
 
+class UnfinishedCheckpoint(_message.Message):
+    __slots__ = ("owner", "run", "step", "shard", "shards", "attempt", "keep", "pinned", "part", "timeout_s")
+    OWNER_FIELD_NUMBER: _ClassVar[int]
+    RUN_FIELD_NUMBER: _ClassVar[int]
+    STEP_FIELD_NUMBER: _ClassVar[int]
+    SHARD_FIELD_NUMBER: _ClassVar[int]
+    SHARDS_FIELD_NUMBER: _ClassVar[int]
+    ATTEMPT_FIELD_NUMBER: _ClassVar[int]
+    KEEP_FIELD_NUMBER: _ClassVar[int]
+    PINNED_FIELD_NUMBER: _ClassVar[int]
+    PART_FIELD_NUMBER: _ClassVar[int]
+    TIMEOUT_S_FIELD_NUMBER: _ClassVar[int]
+    owner: bytes
+    run: str
+    step: int
+    shard: int
+    shards: int
+    attempt: int
+    keep: int
+    pinned: bool
+    part: bytes
+    timeout_s: float
+    def __init__(self, owner: _Optional[bytes] = ..., run: _Optional[str] = ..., step: _Optional[int] = ..., shard: _Optional[int] = ..., shards: _Optional[int] = ..., attempt: _Optional[int] = ..., keep: _Optional[int] = ..., pinned: bool = ..., part: _Optional[bytes] = ..., timeout_s: _Optional[float] = ...) -> None: ...
+
 class Pin(_message.Message):
     __slots__ = ("cid", "name", "recursive", "partial", "created_unix_s", "expires_unix_s")
     CID_FIELD_NUMBER: _ClassVar[int]

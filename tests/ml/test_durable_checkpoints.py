@@ -6,10 +6,13 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 import trio
 from durable_models import write_psk
 from model_lab import open_nodes
 
+from primedht import limits
+from primedht.errors import OperationTimeout, ValueNotFound
 from primedht.ml.checkpoints import Checkpoints
 from primedht.node import Node
 
@@ -58,3 +61,31 @@ async def test_each_rank_has_its_part_kept_and_the_manifest_too(tmp_path: Path) 
         checkpoints: Checkpoints = holder.checkpoints
         states = await checkpoints.load(f"{publisher.peer_id}/run")
         assert [float(state["w"][0]) for state in states] == [0.0, 1.0]
+
+
+async def test_a_restarted_node_goes_on_with_its_jobs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "JOBS_RESUMED_AFTER_S", 0)
+    state = {"w": np.arange(50_000, dtype=np.float32)}
+    async with open_nodes(1, data_dir=tmp_path) as (node,):
+        waiting = await node.checkpoints.publish("run", 1, state, shard=(0, 2), metadata={"a": "b"})
+        with pytest.raises(OperationTimeout):
+            await waiting.wait(timeout=0.2)
+        ended = await node.checkpoints.publish("other", 1, state)
+        await ended.wait()
+    for _ in range(2):  # it is not forgotten by a restart more
+        async with open_nodes(1, data_dir=tmp_path) as (node,):
+            assert not node.jobs.get(waiting.id).done
+    async with open_nodes(1, data_dir=tmp_path) as (node,):
+        await (await node.checkpoints.publish("run", 1, {"rank": 1}, shard=(1, 2))).wait()
+        published = await node.jobs.get(waiting.id).wait(timeout=60)
+        assert published.found.manifest.metadata == {"a": "b"}
+        first, second = await node.checkpoints.load("run")
+        np.testing.assert_array_equal(first["w"], state["w"])
+        assert second == {"rank": 1}
+        with pytest.raises(ValueNotFound, match="restarted"):
+            node.jobs.get(ended.id)
+    async with open_nodes(1, data_dir=tmp_path) as (node,):
+        with pytest.raises(ValueNotFound, match="restarted"):
+            node.jobs.get(waiting.id)
