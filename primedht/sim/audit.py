@@ -39,6 +39,7 @@ _OPERATION_BUCKETS_MEAN_MAX, _OPERATION_BUCKETS_MAX = 20, 50
 _FOOTPRINTS_TAKEN = 100  # nodes whose memory is looked at
 _SETTLE_S = 30.0
 _CONVERGE_STEP_S = 0.5
+_LACKING_SAID_MAX = 5
 
 
 @dataclass(slots=True)
@@ -113,6 +114,24 @@ async def converge(world: SimWorld, work: Workload, *, limit_s: float) -> float 
             return trio.current_time() - began
         await trio.sleep(_CONVERGE_STEP_S)
     return None
+
+
+async def who_lacks(world: SimWorld, work: Workload) -> str:
+    """Say of some values which of the closest nodes lack them, and which others hold them, by rank."""
+    census, lines = Census(world.serving()), []
+    for key in work.ledger.keys:
+        written = work.ledger.newest(key)
+        if written.value is None or written.expires_unix_s <= true_unix_now():
+            continue
+        holding = []
+        for rank, node in enumerate(census.closest(key, len(census))):
+            record = await node.dht.storage.get(key)
+            if record is not None and work.ledger.is_current(key, record.value):
+                holding.append(rank)
+        wanted = range(min(world.config.replication_factor, len(census)))
+        if not set(wanted) <= set(holding):
+            lines.append(f"{key!r} is with ranks {holding} of {len(census)}")
+    return "; ".join(lines[:_LACKING_SAID_MAX])
 
 
 async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:

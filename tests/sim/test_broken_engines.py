@@ -1,6 +1,7 @@
 """Each oracle catches an engine that was broken on purpose."""
 
 import logging
+import re
 from contextlib import suppress
 
 import pytest
@@ -152,7 +153,7 @@ def test_repair_that_never_comes(monkeypatch):
         await trio.sleep_forever()
 
     monkeypatch.setattr(Repair, "serve", never)
-    assert "copies still miss" in failures("partition", converge_limit=60)
+    assert re.search(r"copies still miss 60 s .* is with ranks \[", failures("partition", converge_limit=60))
 
 
 def test_repair_that_ignores_its_budget(monkeypatch):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import trio
 
-from primedht.sim.audit import RepairAudit, check_at_rest, converge
+from primedht.sim.audit import RepairAudit, check_at_rest, converge, who_lacks
 from primedht.sim.measures import mean
 from primedht.sim.run import Run, Scenario
 from primedht.sim.sessions import Churn, Sessions
@@ -75,8 +75,12 @@ async def run(run: Run) -> None:
         await audit.look()
         figures, copies = run.measures.figures, values * run["replication"]
         took_s = await converge(world, work, limit_s=run["converge_max"])
-        run.expect(took_s is not None, f"copies still miss {run['converge_max']:g} s after the last fault")
-        if took_s is not None:
+        if took_s is None:
+            lacking = await who_lacks(world, work)
+            run.failures.append(
+                f"copies still miss {run['converge_max']:g} s after the last fault: {lacking}"
+            )
+        else:
             figures["converged_after_churn_s"] = took_s
         hours = run.duration_s / 3600
         lost_copies = churn.ends_count * run["replication"] * values / run.nodes

@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 from primedht.errors import PrimeDhtError
-from primedht.sim.audit import check_at_rest, converge
+from primedht.sim.audit import check_at_rest, converge, who_lacks
 from primedht.sim.author import Author
 from primedht.sim.clock import true_unix_now
 from primedht.sim.node import SimNode
@@ -57,7 +57,10 @@ async def run(run: Run) -> None:
         figures = run.measures.figures
         figures["first_contact_s"] = met_at - healed_at
         if took_s is None:
-            run.failures.append(f"copies still miss {run['converge_limit']:g} s after the first contact")
+            lacking = await who_lacks(world, work)
+            run.failures.append(
+                f"copies still miss {run['converge_limit']:g} s after the first contact: {lacking}"
+            )
         else:
             figures["converged_after_contact_s"] = took_s
             run.expect(
