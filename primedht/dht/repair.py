@@ -69,9 +69,9 @@ class Repair:
         self._budget_free_at = 0.0
         self.sent = 0
         """Copies sent since the start."""
-        self._reconnected: dict[PeerId, None] = {}
+        self._interrupted: dict[PeerId, None] = {}
         """Peers that may have started anew since, with an empty store: what they hold is unknown."""
-        peers.watch(joined=self._on_joined, left=self._on_table_change, reconnected=self._on_reconnected)
+        peers.watch(joined=self._on_joined, left=self._on_interrupted, reconnected=self._on_interrupted)
         values.on_stored = self.note_stored
         values.on_received = self.note_received
 
@@ -151,7 +151,7 @@ class Repair:
             fresh, self._fresh = self._fresh, {}
             table_changed = self._table_changed.is_set()
             self._table_changed = trio.Event()
-            reconnected, self._reconnected = self._reconnected, {}
+            interrupted, self._interrupted = self._interrupted, {}
             began = trio.current_time()
             if table_changed:
                 entries = self._live_entries()
@@ -162,8 +162,8 @@ class Repair:
             for count, entry in enumerate(entries):
                 if count % limits.REPAIR_SCAN_SLICE == 0:
                     await trio.lowlevel.checkpoint()
-                if reconnected and (known := self._holders.get(entry.key)):
-                    self._holders[entry.key] = tuple(peer for peer in known if peer not in reconnected)
+                if interrupted and (known := self._holders.get(entry.key)):
+                    self._holders[entry.key] = tuple(peer for peer in known if peer not in interrupted)
                 partners.update(dict.fromkeys(self._plan(entry)))
             self._peers.partners = partners
             if table_changed or len(self._holders) > 2 * len(self._values.store) + limits.REPAIR_SCAN_SLICE:
@@ -321,8 +321,8 @@ class Repair:
         self._table_changed.set()
         self._wake.set()
 
-    def _on_reconnected(self, peer: PeerId) -> None:
-        self._reconnected[peer] = None
+    def _on_interrupted(self, peer: PeerId) -> None:
+        self._interrupted[peer] = None
         self._on_table_change(peer)
 
     def _forget_gone(self) -> None:

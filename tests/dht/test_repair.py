@@ -138,3 +138,20 @@ async def test_a_holder_that_starts_anew_at_once_is_filled_again(autojump_clock,
         assert holder not in _holding(world, KEY)
         waited_s = await world.until(lambda: holder in _holding(world, KEY), limit_s=60)
         assert waited_s < limits.REPAIR_RETRY_S + 10, "asked again if it was not ready yet"
+
+
+async def test_a_holder_that_is_missed_and_back_before_it_is_replaced_is_filled_again(autojump_clock):
+    """It left tables and entered them again while its place was being given to one that does not answer."""
+    async with SimWorld(68, 8, links=LINKS, config=small(replication_factor=3)) as world:
+        await world.settle()
+        await world.nodes[0].dht.put_value(KEY, b"value", keep=False)
+        await trio.sleep(60)
+        closest, holder, _, heir = world.closest(KEY, 4)
+        world.network.faults.blackhole(heir.peer)
+        await holder.crash()
+        table = closest.dht.peers.table
+        with trio.fail_after(60):
+            while holder.peer in table:
+                await trio.sleep(0.001)
+        await holder.restart(keep_store=False)
+        await world.until(lambda: holder in _holding(world, KEY), limit_s=60)
