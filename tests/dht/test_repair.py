@@ -148,10 +148,10 @@ async def test_a_holder_that_is_missed_and_back_before_it_is_replaced_is_filled_
         await trio.sleep(60)
         closest, holder, _, heir = world.closest(KEY, 4)
         world.network.faults.blackhole(heir.peer)
+        missed = trio.Event()
+        closest.dht.peers.watch(left=lambda peer: missed.set() if peer == holder.peer else None)
         await holder.crash()
-        table = closest.dht.peers.table
         with trio.fail_after(60):
-            while holder.peer in table:
-                await trio.sleep(0.001)
+            await missed.wait()
         await holder.restart(keep_store=False)
         await world.until(lambda: holder in _holding(world, KEY), limit_s=60)
