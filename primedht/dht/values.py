@@ -209,9 +209,10 @@ class Values:
             placed.holders += beside.holders
             placed.refused += beside.refused
         holders = nearest_of(placed.holders, point, len(placed.holders))
-        # Who died between the lookup and its copy is not missed: the next lookup would not name it.
+        # Who died between the lookup and its copy is not missed: the next lookup would not name it. Where
+        # most did, it is rather we who are cut off.
         there = sum(peer not in gone for peer in ranked)
-        wanted = min_holders or min(replicas, max(1, there))
+        wanted = min_holders or min(replicas, max(1, there, (len(ranked) + 1) // 2))
         if self.store.entry(stored.key) is not None:
             self.on_stored(stored.key, [holder for holder in holders if holder != self._peers.peer_id])
         result = PutResult(

@@ -323,6 +323,24 @@ async def test_a_peer_that_dies_between_lookup_and_copy_is_no_holder_that_is_mis
             await writer.dht.put_value(b"another", b"value", min_holders=3)
 
 
+async def test_a_writer_that_is_cut_off_between_lookup_and_copy_misses_its_holders(autojump_clock):
+    """That nobody can be reached any more says that the value is in danger, not that one copy is enough."""
+    async with SimWorld(29, 6, links=LINKS) as world:
+        await world.settle()
+        writer, *others = world.nodes
+        lookups = writer.dht.lookups
+        look_up = lookups.closest_peers
+
+        async def then_part(*args, **options):
+            found = await look_up(*args, **options)
+            world.network.faults.partition([writer.peer], [node.peer for node in others])
+            return found
+
+        lookups.closest_peers = then_part
+        with pytest.raises(QuorumNotReached):
+            await writer.dht.put_value(b"key", b"value")
+
+
 async def test_a_record_under_another_key_is_rejected(autojump_clock):
     """Behaviour 59: a reply's record must be of the key that was asked for."""
     async with SimWorld(59, 1, links=LINKS) as world:
