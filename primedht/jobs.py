@@ -53,7 +53,7 @@ class Job(Generic[T]):
             log.info("job_failed", what=self.what, code=error.code)
         finally:
             if not self._results and self._error is None:
-                self._error = OperationTimeout(f"{self.what} was interrupted; do it again, and it goes on")
+                self._error = OperationTimeout(f"{self.what} was interrupted; a restart goes on")
             self._ended.set()
 
 
