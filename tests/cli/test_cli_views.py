@@ -225,10 +225,13 @@ def test_trace_commands(control: str) -> None:
 def watching(control: str, *arguments: str, terminal: bool) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run a command on a terminal or a pipe; gives the process and what to read from."""
     ours, theirs = pty.openpty() if terminal else os.pipe()
+    # The background job of a shell ignores it, and so would the command.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [sys.executable, "-m", "primedht.cli", *arguments, "--control", control],
         stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.PIPE, env=clean_environment(TERM="xterm"),
     )  # fmt: skip
+    signal.signal(signal.SIGINT, inherited)
     os.close(theirs)
     try:
         yield process, ours
