@@ -119,8 +119,8 @@ async def converge(world: SimWorld, work: Workload, *, limit_s: float) -> float 
     return None
 
 
-async def who_lacks(world: SimWorld, work: Workload) -> str:
-    """Say of some values which of the closest nodes lack them, and which others hold them, by rank."""
+async def not_converged(world: SimWorld, work: Workload, *, limit_s: float, since: str) -> str:
+    """Return the failure to say when `converge` gave up: some values, and the ranks that hold them."""
     census, lines = Census(world.serving()), []
     for key in work.ledger.keys:
         written = work.ledger.newest(key)
@@ -134,7 +134,7 @@ async def who_lacks(world: SimWorld, work: Workload) -> str:
         wanted = range(min(world.config.replication_factor, len(census)))
         if not set(wanted) <= set(holding):
             lines.append(f"{key!r} is with ranks {holding} of {len(census)}")
-    return "; ".join(lines[:_LACKING_SAID_MAX])
+    return f"copies still miss {limit_s:g} s after {since}: {'; '.join(lines[:_LACKING_SAID_MAX])}"
 
 
 async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import trio
 
-from primedht.sim.audit import RepairAudit, check_at_rest, converge, who_lacks
+from primedht.sim.audit import RepairAudit, check_at_rest, converge, not_converged
 from primedht.sim.measures import mean
 from primedht.sim.run import Run, Scenario
 from primedht.sim.sessions import Churn, Sessions
@@ -74,12 +74,10 @@ async def run(run: Run) -> None:
             nursery.cancel_scope.cancel()
         await audit.look()
         figures, copies = run.measures.figures, values * run["replication"]
-        took_s = await converge(world, work, limit_s=run["converge_max"])
+        limit_s = run["converge_max"]
+        took_s = await converge(world, work, limit_s=limit_s)
         if took_s is None:
-            lacking = await who_lacks(world, work)
-            run.failures.append(
-                f"copies still miss {run['converge_max']:g} s after the last fault: {lacking}"
-            )
+            run.failures.append(await not_converged(world, work, limit_s=limit_s, since="the last fault"))
         else:
             figures["converged_after_churn_s"] = took_s
         hours = run.duration_s / 3600

@@ -9,7 +9,7 @@ from __future__ import annotations
 import trio
 
 from primedht.errors import PrimeDhtError
-from primedht.sim.audit import check_at_rest, converge, who_lacks
+from primedht.sim.audit import check_at_rest, converge, not_converged
 from primedht.sim.author import Author
 from primedht.sim.clock import true_unix_now
 from primedht.sim.node import SimNode
@@ -53,14 +53,12 @@ async def run(run: Run) -> None:
         healed_at = trio.current_time()
         contact = _FirstContact(one, other)
         met_at = await contact.wait()
-        took_s = await converge(world, work, limit_s=run["converge_limit"])
+        limit_s = run["converge_limit"]
+        took_s = await converge(world, work, limit_s=limit_s)
         figures = run.measures.figures
         figures["first_contact_s"] = met_at - healed_at
         if took_s is None:
-            lacking = await who_lacks(world, work)
-            run.failures.append(
-                f"copies still miss {run['converge_limit']:g} s after the first contact: {lacking}"
-            )
+            run.failures.append(await not_converged(world, work, limit_s=limit_s, since="the first contact"))
         else:
             figures["converged_after_contact_s"] = took_s
             run.expect(
