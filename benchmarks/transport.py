@@ -3,7 +3,8 @@
 Every stack runs as a server and a client, each a process of its own, on loopback. Ratios are made of
 CPU time, client and server together, because wall-clock time moves with whatever else the machine does.
 
-A request is 100 bytes and its reply 1500, each behind a varint. Bulk is written 64 KiB at a time.
+A request is 100 bytes and its reply 1500, each behind a varint; one at a time, both ends share a core (and
+`_two_cores`, do not). Bulk is written 64 KiB at a time.
 """
 
 from __future__ import annotations
@@ -12,12 +13,13 @@ import argparse
 import gc
 import json
 import logging
+import os
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import Any, Protocol
 
 import structlog
@@ -41,6 +43,7 @@ CONCURRENCIES = (1, 10, 100)
 ROWS = (
     "setup",
     *(f"rpc_{kind}_c{concurrency}" for concurrency in CONCURRENCIES for kind in ("reused", "new")),
+    *(f"rpc_{kind}_c1_two_cores" for kind in ("reused", "new")),
     "bulk_1",
     "bulk_8",
 )
@@ -207,6 +210,22 @@ class Server:
         )
         self.addr = self._line()
 
+    @contextmanager
+    def on_one_core(self) -> Iterator[None]:
+        """Keep both ends on one core, as long as they take turns anyway.
+
+        Across two, each message wakes a core that sleeps: tens of microseconds, of the kernel or the
+        hypervisor and not of the stack, and differently many from run to run.
+        """
+        cores = os.sched_getaffinity(0)
+        try:
+            for pid in (0, self._process.pid):
+                os.sched_setaffinity(pid, {min(cores)})
+            yield
+        finally:
+            for pid in (0, self._process.pid):
+                os.sched_setaffinity(pid, cores)
+
     def _line(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
@@ -301,14 +320,17 @@ async def run_client(stack: str, scale: float, rows: Sequence[str]) -> dict[str,
                         await stream.close()
 
                 for kind, work in (("rpc_reused", on_one_stream), ("rpc_new", on_new_streams)):
-                    name = f"{kind}_c{concurrency}"
-                    if name not in rows:
-                        continue
-                    results[name] = await measure(
-                        server,
-                        concurrency * each,
-                        lambda work=work, concurrency=concurrency: at_once(concurrency, work),
-                    )
+                    alone = {"": server.on_one_core, "_two_cores": nullcontext}
+                    for suffix, place in (alone if concurrency == 1 else {"": nullcontext}).items():
+                        name = f"{kind}_c{concurrency}{suffix}"
+                        if name not in rows:
+                            continue
+                        with place():
+                            results[name] = await measure(
+                                server,
+                                concurrency * each,
+                                lambda work=work, concurrency=concurrency: at_once(concurrency, work),
+                            )
             size = max(8 << 20, int((512 << 20) * scale * speed))
             for streams in (1, 8):
                 if f"bulk_{streams}" not in rows:
@@ -409,7 +431,7 @@ def run_all(repeat: int, scale: float, connections: int, rows: Sequence[str]) ->
 def print_report(report: dict[str, Any]) -> None:
     results = report["results"]
     print(
-        f"{'':14}" + "".join(f"{stack + ': CPU cli / srv':>28}{'rate':>12}" for stack in STACKS) + "   ratio"
+        f"{'':24}" + "".join(f"{stack + ': CPU cli / srv':>28}{'rate':>12}" for stack in STACKS) + "   ratio"
     )
     for name, ratio in (report["ratios_vs_pylibp2p"] | report["further_ratios_vs_pylibp2p"]).items():
         if name == "idle_memory":
@@ -417,7 +439,7 @@ def print_report(report: dict[str, Any]) -> None:
         else:
             result_name = "setup" if name == "setup_cpu" else name
             cells = [row(name, results[stack][result_name]) for stack in STACKS]
-        print(f"{name:14}" + "".join(cells) + f"{ratio:8.2f}")
+        print(f"{name:24}" + "".join(cells) + f"{ratio:8.2f}")
 
 
 def row(name: str, result: dict[str, float]) -> str:
