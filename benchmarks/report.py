@@ -84,8 +84,8 @@ def transport(report: Mapping[str, Any], folder: Path) -> str:
         "times less CPU both ends together take; for set-up and memory, what share.\n\n"
         "![ratios to py-libp2p](benchmarks/transport.svg)\n\n"
         + table(("what", "ratio", "wanted"), rows)
-        + f"\nFurther: {further}. One request at a time keeps client and server busy in turn, here on one "
-        "core. On two, each message first wakes the other, which costs both stacks the same and is not theirs.\n"
+        + f"\nFurther: {further}. One request at a time keeps client and server busy in turn, here on one\n"
+        "core; on two, each message first wakes the other core, which costs both stacks alike.\n"
     )
 
 
