@@ -3,7 +3,9 @@
 The colluding name only each other, take records and return none (`adversaries` with `collude`). Where all of
 a value's R closest peers collude, nobody has it, whatever a reader does: `share ** R` of the values.
 
-    python benchmarks/adversary_curve.py --nodes 100 --plot docs/measured/adversaries.svg
+    python -m benchmarks.adversary_curve --paths 1 2 3 --json docs/measured/adversaries.json \
+        --plot docs/measured/adversaries.svg
+    python -m benchmarks.adversary_curve --draw docs/measured/adversaries.json --plot out.svg
 """
 
 from __future__ import annotations
@@ -106,41 +108,44 @@ def rows(points: Sequence[Point]) -> Iterator[str]:
 
 
 def draw(points: Sequence[Point], path: Path) -> None:
-    """Draw the curves, and as dotted lines what R copies can give."""
+    """Draw which reads are right and what R copies can give; beside it what a read costs."""
     require_matplotlib()
-    import matplotlib
+    from matplotlib import pyplot as plt
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from benchmarks.charts import COLOURS, save
 
-    figure, axis = pyplot.subplots(figsize=(7.2, 4.2), layout="constrained")
-    settings = list(dict.fromkeys((point.replication, point.paths) for point in points))
-    bounded: set[int] = set()
-    for replication, paths in settings:
-        own = [point for point in points if (point.replication, point.paths) == (replication, paths)]
-        label = f"R = {replication}" + (f", {paths} disjoint paths" if paths > 1 else "")
-        axis.plot(
-            [100 * point.share for point in own],
-            [100 * point.right_share for point in own],
-            marker="o" if paths == 1 else "x",
-            label=label,
+    figure, (right, cost) = plt.subplots(1, 2, figsize=(10.5, 3.8), layout="constrained")
+    colours = {3: COLOURS["primedht"], 6: COLOURS["go"]}
+    paths_drawn = sorted({point.paths for point in points})
+    for replication, colour in colours.items():
+        own = [point for point in points if point.replication == replication]
+        for paths, marker, line in zip(paths_drawn, "ox^", ("-", "--", ":"), strict=False):
+            drawn = [point for point in own if point.paths == paths]
+            shares = [100 * point.share for point in drawn]
+            look = {"color": colour, "marker": marker, "linestyle": line, "markersize": 3 + 2 * paths}
+            look |= {"markerfacecolor": colour if paths == 1 else "none"}
+            right.plot(shares, [100 * point.right_share for point in drawn], **look)
+            label = f"R = {replication}" + (f", {paths} disjoint paths" if paths > 1 else "")
+            cost.plot(shares, [point.messages_per_read for point in drawn], label=label, **look)
+        bounds = [number / 100 for number in range(1 + int(100 * max(point.share for point in own)))]
+        right.plot(
+            [100 * share for share in bounds],
+            [100 * (1 - share**replication) for share in bounds],
+            color=colour,
+            linestyle=(0, (1, 2)),
+            label=f"values with one of the {replication} closest honest",
         )
-        if replication not in bounded:
-            bounded.add(replication)
-            shares = [number / 100 for number in range(1 + int(100 * max(point.share for point in own)))]
-            axis.plot(
-                [100 * share for share in shares],
-                [100 * (1 - share**replication) for share in shares],
-                linestyle=":",
-                color="grey",
-                label="some of the R closest honest" if len(bounded) == 1 else None,
-            )
-    axis.set_xlabel("colluding peers, % of all")
-    axis.set_ylabel("right reads, %")
-    axis.grid(alpha=0.3)
-    axis.legend()
-    figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
-    pyplot.close(figure)
+    right.set(title="Reads that are right", ylabel="% of reads", ylim=(80, 100.8))
+    right.legend(loc="lower left", frameon=False, fontsize=8)
+    cost.set(title="What a read costs", ylabel="requests and replies")
+    cost.set_ylim(bottom=0)
+    each = len(paths_drawn)
+    lines = [line for pair in zip(cost.lines[:each], cost.lines[each:], strict=True) for line in pair]
+    figure.legend(loc="outside lower center", handles=lines, ncols=each, frameon=False, fontsize=8)
+    for axes in (right, cost):
+        axes.set_xlabel("colluding peers, % of all")
+        axes.grid(color="#d9dce3", linewidth=0.6)
+    save(figure, path)
 
 
 def main() -> None:
@@ -149,20 +154,24 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=100)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--paths", type=int, nargs="+", default=[1], help="disjoint paths of a lookup")
-    parser.add_argument("--plot", type=Path)
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--plot", type=Path, help="where the picture goes, as SVG")
+    parser.add_argument("--json", type=Path, help="where the points go")
+    parser.add_argument("--draw", type=Path, help="draw these points instead of measuring")
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    points = [
-        measure(share, replication, paths, nodes=options.nodes, seeds=options.seeds)
-        for replication in REPLICATIONS
-        for paths in options.paths
-        for share in SHARES
-    ]
-    if options.json:
-        print(json.dumps([point._asdict() for point in points], indent=1))
+    if options.draw is not None:
+        points = [Point(**point) for point in json.loads(options.draw.read_text("utf-8"))]
     else:
-        print("\n".join(rows(points)))
+        points = [
+            measure(share, replication, paths, nodes=options.nodes, seeds=options.seeds)
+            for replication in REPLICATIONS
+            for paths in options.paths
+            for share in SHARES
+        ]
+    if options.json is not None:
+        shown = [point._asdict() for point in points]
+        options.json.write_text(json.dumps(shown, indent=1) + "\n", "utf-8")
+    print("\n".join(rows(points)))
     if options.plot is not None:
         draw(points, options.plot)
 

@@ -67,6 +67,7 @@ def sim(
         from primedht.sim import plots
 
         plots.require_matplotlib()
+        plots.check_path(plot)
     logs.configure_logs("error", "console")  # nodes warn of what a scenario does to them on purpose
     result = _run(
         SCENARIOS[scenario],

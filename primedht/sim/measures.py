@@ -48,12 +48,24 @@ class Summary:
     hops: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Series:
+    """What a scenario wants drawn: points, or bars where x is a name. limit: the y that is allowed."""
+
+    x_label: str
+    y_label: str
+    points: Sequence[tuple[float | str, float]]
+    limit: float | None = None
+    y_percent: bool = False
+
+
 @dataclass(slots=True)
 class Measures:
     """Samples by kind of operation ("lookup", "put", "get", ...), and reads by outcome.
 
     reads: issued by live nodes for values that were acknowledged and had not expired; good_reads:
-    those that returned the newest.
+    those that returned the newest. series: by title. timeline: virtual seconds, the phase that began
+    by then, and the messages that the network had sent.
     """
 
     round_trip_s: float
@@ -62,7 +74,8 @@ class Measures:
     good_reads: int = 0
     bad_reads: Counter[str] = field(default_factory=Counter)
     figures: dict[str, float | str] = field(default_factory=dict)
-    series: dict[str, list[tuple[float, float]]] = field(default_factory=lambda: defaultdict(list))
+    series: dict[str, Series] = field(default_factory=dict)
+    timeline: list[tuple[float, str, int]] = field(default_factory=list)
 
     @contextmanager
     def operation(self, kind: str) -> Iterator[Operation]:

@@ -1,18 +1,48 @@
-"""Pictures of one run's measures, with matplotlib (the extra `charts`)."""
+"""Pictures of one run's measures, with matplotlib (the extra `charts`).
+
+A panel for each thing measured, one colour for each kind of operation in all of them, and the command that
+repeats the run below. The same run gives the same file.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from primedht.errors import InvalidArgument
+from primedht.sim import panels
 from primedht.sim.report import Result
 
-_PANEL_INCHES = (5.2, 3.6)
+_PANEL_INCHES = (5.4, 3.2)
+_EDGE_INCHES = 0.6
+_LEGEND_INCHES = 0.25
+_LEGEND_COLUMNS = 4
 _DPI = 130
-_LEVEL_LABELS_MAX = 4
+_INK, _GRID = "#22223b", "#d9dce3"
+_STYLE: Any = {
+    "svg.hashsalt": "primedht",
+    "svg.fonttype": "none",  # text stays text
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+    "figure.facecolor": "white",
+}
 
 
 def require_matplotlib() -> None:
@@ -21,96 +51,70 @@ def require_matplotlib() -> None:
         raise InvalidArgument("plots need matplotlib; install it with: pip install 'primedht[charts]'")
 
 
+def check_path(path: Path) -> None:
+    """Raise `InvalidArgument` if no picture can be written there; a run may take long before one is."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".").lower() not in known:
+        raise InvalidArgument(f"{path}: no picture format has this ending; choose another, such as out.png")
+    if not path.parent.is_dir():
+        raise InvalidArgument(f"{path}: there is no folder {path.parent}; make it first")
+
+
 def draw(result: Result, path: Path) -> None:
-    """Write one picture, a panel per thing measured. Raises `InvalidArgument` for an unknown format."""
-    import matplotlib
+    """Write one picture, a panel per thing measured. Raises `InvalidArgument` where it cannot be written."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    panels = _panels(result)
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure, axes = pyplot.subplots(
-        rows,
-        columns,
-        figsize=(_PANEL_INCHES[0] * columns, _PANEL_INCHES[1] * rows),
-        squeeze=False,
-        layout="constrained",
-    )
-    flat = [axis for row in axes for axis in row]
-    for axis, panel in zip(flat, panels, strict=False):
-        panel(axis)
-        axis.grid(alpha=0.3)
-    for axis in flat[len(panels) :]:
-        axis.set_visible(False)
-    rate = f", {result.success_rate:.2%} of {result.measures.reads} reads" if result.measures.reads else ""
-    figure.suptitle(f"{result.scenario}: {result.nodes} nodes, seed {result.seed}{rate}")
-    try:
-        figure.savefig(path, dpi=_DPI)
-    except (ValueError, OSError) as error:
-        raise InvalidArgument(f"{path}: {error}; choose another file such as out.png") from None
-    finally:
-        pyplot.close(figure)
+    check_path(path)
+    with mpl.rc_context(_STYLE):
+        drawn = _panels(result)
+        handles = panels.legend_handles(result.measures)
+        legend_inches = _LEGEND_INCHES * -(-max(1, len(handles)) // _LEGEND_COLUMNS)
+        heights = [legend_inches, *[_PANEL_INCHES[1]] * (-(-len(drawn) // 2))]
+        figure = Figure(figsize=(2 * _PANEL_INCHES[0], sum(heights) + _EDGE_INCHES), layout="constrained")
+        grid = figure.add_gridspec(len(heights), 2, height_ratios=heights)
+        _frame(figure, result)
+        legend = figure.add_subplot(grid[0, :])
+        legend.set_axis_off()
+        if handles:
+            legend.legend(handles=handles, loc="center", ncols=_LEGEND_COLUMNS, frameon=False)
+        for place, panel in enumerate(drawn):
+            row, column = divmod(place, 2)
+            last_alone = place == len(drawn) - 1 and not column
+            panel(figure.add_subplot(grid[row + 1, :] if last_alone else grid[row + 1, column]))
+        metadata = {"Date": None} if path.suffix.lower() == ".svg" else None
+        try:
+            figure.savefig(path, dpi=_DPI, metadata=metadata)
+        except OSError as error:
+            raise InvalidArgument(f"{path}: {error.strerror}; choose another file") from None
 
 
-def _panels(result: Result) -> list[Callable[[Any], None]]:
+def _panels(result: Result) -> list[Any]:
     measures = result.measures
-    kinds = [kind for kind, samples in measures.samples.items() if any(sample.ok for sample in samples)]
-    panels: list[Callable[[Any], None]] = []
+    kinds = panels.styles(measures)
+    drawn: list[Any] = []
     if kinds:
-        panels += [
-            lambda axis: _latency(axis, result, kinds),
-            lambda axis: _hops(axis, result, kinds),
-            lambda axis: _messages(axis, result, kinds),
-        ]
-    panels.append(lambda axis: _load(axis, result))
-    panels += [
-        lambda axis, name=name, points=points: _series(axis, name, points)  # type: ignore[misc]
-        for name, points in measures.series.items()
-        if points
+        drawn += [partial(panels.draw_latency, measures=measures, kinds=kinds)]
+        drawn += [partial(panels.draw_messages, measures=measures, kinds=kinds)]
+        if panels.hop_kinds(measures, kinds):
+            drawn += [partial(panels.draw_hops, measures=measures, kinds=kinds)]
+    drawn.append(partial(panels.draw_load, loads=result.loads))
+    drawn += [
+        partial(panels.draw_series, title=title, series=series)
+        for title, series in measures.series.items()
+        if series.points
     ]
-    return panels
+    if len(measures.timeline) > 2:
+        drawn.append(partial(panels.draw_traffic, timeline=measures.timeline))
+    return drawn
 
 
-def _latency(axis: Any, result: Result, kinds: list[str]) -> None:
-    for kind in kinds:
-        rtts = sorted(sample.rtts for sample in result.measures.samples[kind] if sample.ok)
-        axis.plot(rtts, [(at + 1) / len(rtts) for at in range(len(rtts))], label=kind, drawstyle="steps-post")
-    axis.set(title="Latency", xlabel="mean round trips", ylabel="share of operations", ylim=(0, 1.02))
-    axis.set_xlim(left=0)
-    axis.legend(fontsize="small", framealpha=0.5)
-
-
-def _hops(axis: Any, result: Result, kinds: list[str]) -> None:
-    width = 0.8 / len(kinds)
-    for place, kind in enumerate(kinds):
-        hops = [sample.hops for sample in result.measures.samples[kind] if sample.ok and sample.hops]
-        counts = {hop: hops.count(hop) / len(hops) for hop in set(hops)}
-        offset = (place - (len(kinds) - 1) / 2) * width
-        axis.bar([hop + offset for hop in counts], list(counts.values()), width, label=kind)
-    axis.set(title="Hops", xlabel="hops of the longest path", ylabel="share of operations")
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    axis.legend(fontsize="small", framealpha=0.5)
-
-
-def _messages(axis: Any, result: Result, kinds: list[str]) -> None:
-    messages = [[sample.tally.messages for sample in result.measures.samples[kind]] for kind in kinds]
-    axis.boxplot(messages, showfliers=False)
-    tilt = {"rotation": 20, "ha": "right"} if len(kinds) > _LEVEL_LABELS_MAX else {}
-    axis.set_xticks(range(1, len(kinds) + 1), kinds, **tilt)
-    axis.set(title="Messages per operation", ylabel="requests and replies")
-    axis.set_ylim(bottom=0)
-
-
-def _load(axis: Any, result: Result) -> None:
-    loads = sorted(result.loads)
-    axis.plot([100 * (at + 1) / len(loads) for at in range(len(loads))], loads)
-    axis.set(title="Load", xlabel="percentile of nodes", ylabel="messages received", xlim=(0, 100))
-    axis.set_ylim(bottom=0)
-
-
-def _series(axis: Any, name: str, points: list[tuple[float, float]]) -> None:
-    axis.plot([x for x, _ in points], [y for _, y in points], marker="." if len(points) < 60 else None)
-    axis.set(title=name.replace("_", " "), xlabel="virtual seconds")
-    axis.set_ylim(bottom=0)
+def _frame(figure: Any, result: Result) -> None:
+    """Add what all panels share: the title, and the command."""
+    reads = result.measures.reads
+    rate = f", {panels.percent(result.success_rate)} of {reads:,} reads right" if reads else ""
+    nodes = f"{result.nodes:,} node{'s' * (result.nodes != 1)}"
+    figure.suptitle(f"{result.scenario}: {nodes}, seed {result.seed}{rate}", fontsize=12, weight="bold")
+    figure.supxlabel(result.command, fontsize=7, color="#6c757d", family="DejaVu Sans Mono", wrap=True)

@@ -36,6 +36,7 @@ CONNECTIONS_MAX = 256
 
 _TTL_S_MIN = 24 * 3600.0
 _PROGRESS_S = 1.0
+_TIMELINE_STEPS = 600
 
 OnProgress = Callable[[str, float, float], None]
 """Told the phase, the virtual seconds that have passed, and about how many there will be."""
@@ -144,7 +145,7 @@ class Run:
         }
         began = trio.current_time()
         async with SimWorld(self.seed, self.nodes if nodes is None else nodes, **settings) as world:
-            world.nursery.start_soon(self._report_progress)
+            world.nursery.start_soon(self._report_progress, world)
             yield world
             digest, traffic = world.network.digest, world.network.traffic
             self._digest.update(bytes.fromhex(digest.hexdigest()))
@@ -204,9 +205,14 @@ class Run:
             command=self.options.command,
         )
 
-    async def _report_progress(self) -> None:
+    async def _report_progress(self, world: SimWorld) -> None:
+        timeline, step_s = self.measures.timeline, self.duration_s / _TIMELINE_STEPS
         while True:
-            self._on_progress(self.phase, trio.current_time() - self._began_s, self.duration_s)
+            passed_s = trio.current_time() - self._began_s
+            self._on_progress(self.phase, passed_s, self.duration_s)
+            if not timeline or passed_s - timeline[-1][0] >= step_s or self.phase != timeline[-1][1]:
+                sent = self.traffic.sent.total() + world.network.traffic.sent.total()
+                timeline.append((passed_s, self.phase, sent))
             await trio.sleep(_PROGRESS_S)
 
 

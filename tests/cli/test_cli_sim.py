@@ -45,6 +45,8 @@ def test_mistakes_are_refused_before_anything_runs():
         (("--set", "median"), "NAME=NUMBER"),
         (("--set", "median=much"), "much"),
         (("--scenario", "small", "--set", "median=3"), "median"),
+        (("--plot", "out.xyz"), "out.png"),
+        (("--plot", "absent/out.png"), "absent"),
     ):
         ran = sim(*arguments)
         assert ran.returncode == 2, ran.stderr

@@ -10,7 +10,7 @@ from __future__ import annotations
 import trio
 
 from primedht.sim.audit import RepairAudit, check_at_rest, converge, not_converged
-from primedht.sim.measures import mean
+from primedht.sim.measures import Series, mean
 from primedht.sim.run import Run, Scenario
 from primedht.sim.sessions import Churn, Sessions
 from primedht.sim.workload import Workload
@@ -88,9 +88,12 @@ async def run(run: Run) -> None:
         figures["values_lost"] = audit.losses
         figures["values_lost_per_day_share"] = audit.losses / values / (hours / 24)
         figures["missing_copies_share"] = mean(audit.missing) / copies
-        run.measures.series["missing_copies_share"] = [
-            ((at + 1) * audit.every_s, missing / copies) for at, missing in enumerate(audit.missing)
-        ]
+        run.measures.series["Copies that are missing"] = Series(
+            "virtual seconds of churn",
+            "of R copies of each value",
+            [((at + 1) * audit.every_s, 100 * missing / copies) for at, missing in enumerate(audit.missing)],
+            y_percent=True,
+        )
         # Little's law: what is missing on average is the rate of losing times the time to repair.
         figures["repair_s"] = mean(audit.missing) * run.duration_s / lost_copies if lost_copies else 0.0
         run.expect(not audit.overspent, f"repair went over its budget {audit.overspent} times")

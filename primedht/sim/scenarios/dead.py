@@ -11,7 +11,7 @@ from math import ceil
 
 from primedht.sim.census import Census
 from primedht.sim.faults import Links, PairLatency
-from primedht.sim.measures import mean
+from primedht.sim.measures import Series, mean
 from primedht.sim.run import Run, Scenario
 from primedht.sim.workload import Workload
 from primedht.sim.world import SimWorld
@@ -37,6 +37,16 @@ async def run(run: Run) -> None:
                 await _measure(run, world, per_world, share, suffix)
     for kind in _KINDS:
         _compare(run, kind)
+    run.measures.series["Latency with dead peers over latency with none"] = Series(
+        "",
+        "times as long",
+        [
+            (f"{kind}\n{name}", float(run.measures.figures[f"{kind}_{name}_ratio"]))
+            for kind in _KINDS
+            for name in ("p50", "p90", "mean")
+        ],
+        limit=run["ratio_max"],
+    )
 
 
 async def _measure(run: Run, world: SimWorld, per_world: int, share: float, suffix: str) -> None:

@@ -11,7 +11,7 @@ import trio
 from primedht.sim.audit import check_at_rest
 from primedht.sim.census import Census
 from primedht.sim.checkers import closest_by_force
-from primedht.sim.measures import TALLY, Tally, mean
+from primedht.sim.measures import TALLY, Series, Tally, mean
 from primedht.sim.node import SimNode
 from primedht.sim.run import Run, Scenario
 from primedht.sim.workload import Workload
@@ -88,8 +88,13 @@ async def _sweep(run: Run, world: SimWorld, node: SimNode, records: int) -> None
     figures["sweep_s"] = trio.current_time() - began
     figures["sweep_messages_per_record"] = tally.messages / records
     figures["sweep_bytes_per_record"] = tally.bytes / records
-    figures["one_by_one_messages_per_record"] = run.measures.summary("provide").messages_mean
+    figures["one_by_one_messages_per_record"] = one_by_one = run.measures.summary("provide").messages_mean
     figures["one_by_one_bytes_per_record"] = run.measures.summary("provide").bytes_mean
+    run.measures.series["Messages for each record that is provided"] = Series(
+        "",
+        "requests and replies",
+        [("one by one", one_by_one), (f"a sweep of {records:,}", tally.messages / records)],
+    )
     await trio.sleep(_ON_THE_WAY_S)
     census = Census(world.serving())
     held = mean(

@@ -14,7 +14,7 @@ import trio
 from primedht.sim.audit import check_at_rest
 from primedht.sim.census import Census
 from primedht.sim.faults import ConstantLatency, Links
-from primedht.sim.measures import quantiles
+from primedht.sim.measures import Series, quantiles
 from primedht.sim.node import SimNode
 from primedht.sim.run import Run, Scenario
 from primedht.sim.workload import Workload
@@ -37,7 +37,7 @@ async def run(run: Run) -> None:
     reads_per_size = -(-int(run["reads"]) // size_max)
     fills: list[_Fill] = []
     for size in range(1, size_max + 1):
-        run.phase = f"{size} nodes"
+        run.phase = f"{size} node{'s' * (size > 1)}"
         async with run.world(1, links=links, start="bootstrapped") as world:
             work = Workload(world, run.measures, run.rng)
             for number in range(values):
@@ -69,14 +69,33 @@ async def run(run: Run) -> None:
             figures |= {f"fill_after_{name}_rtts_{at}": rtts[at] for at in ("p50", "max") if rtts}
             late = sum(wait_s > rtts_max * rtt_s + 2 * _STEP_S for wait_s in waits_s)
             run.expect(not late, f"{late} values came over {rtts_max} round trips after the first {name}")
-        run.measures.series["fill"] = [(float(at), fill.took_s) for at, fill in enumerate(fills)]
+        _picture(run, fills)
     run.expect(run.measures.success_rate == 1.0, f"reads failed: {dict(run.measures.bad_reads)}")
+
+
+def _picture(run: Run, fills: list[_Fill]) -> None:
+    """Have drawn, against the network's size with the newcomer, how many round trips each wait was."""
+    series, rtt_s = run.measures.series, run.measures.round_trip_s
+    size = "nodes, the newcomer with them"
+    series["Newcomer: from its start to all it should hold"] = Series(
+        size, "round trips", [(float(fill.size), fill.took_s / rtt_s) for fill in fills if fill.took_s]
+    )
+    series["Each value: from the holder's first contact"] = Series(
+        size,
+        "round trips",
+        [(float(fill.size), wait_s / rtt_s) for fill in fills for wait_s in fill.after_contact_s],
+        limit=_AFTER_CONTACT_RTTS,
+    )
 
 
 @dataclass(slots=True)
 class _Fill:
-    """took_s: from the newcomer's start until it held all that it should; the others for each value."""
+    """size: nodes, the newcomer among them. took_s: from its start until it held all that it should.
 
+    The others are of each value.
+    """
+
+    size: int
     took_s: float = _FILL_LIMIT_S
     after_contact_s: list[float] = field(default_factory=list)
     after_admission_s: list[float] = field(default_factory=list)
@@ -84,7 +103,7 @@ class _Fill:
 
 async def _fill(run: Run, world: SimWorld, work: Workload) -> _Fill:
     """Watch the newcomer until each value is on all that should hold it."""
-    fill, began, newcomer = _Fill(), trio.current_time(), world.nodes[-1]
+    fill, began, newcomer = _Fill(len(world.nodes)), trio.current_time(), world.nodes[-1]
     before = Census(node for node in world.serving() if node is not newcomer)
     met_at: dict[SimNode, float] = {}
     admitted_at: dict[SimNode, float] = {}
