@@ -92,21 +92,6 @@ def test_a_quota_that_is_reached(model: Path, tmp_path: Path) -> None:
         assert digests(tmp_path / "out") == digests(model)
 
 
-def test_a_block_that_nobody_has(model: Path, tmp_path: Path) -> None:
-    """What came is kept for the next try, until the model is given up."""
-    with publisher_and(tmp_path, model) as (name, b):
-        lost = max((tmp_path / "a" / "blocks").glob("*/*"), key=lambda path: path.stat().st_size)
-        lost.unlink()
-        pulled = b.call("model", "pull", name, "-o", tmp_path / "out", "--timeout", "50s", "--json")
-        assert one_line_error(pulled).startswith("error [block_not_found]")
-        assert not (tmp_path / "out").exists()
-        assert b.call_json("model", "ls")["partial"]
-        assert b.call("model", "rm", name).returncode == 0
-        assert b.call("gc").returncode == 0
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["a", "a.log", "b", "b.log", "m"]
-        assert blocks_of(b)["blocks"] == 0
-
-
 def test_a_file_that_is_changed_under_us(model: Path, tmp_path: Path) -> None:
     with daemon(tmp_path / "a") as a:
         assert a.call("model", "push", model, "--name", "me/m", "--in-place").returncode == 0

@@ -347,6 +347,7 @@ async def test_a_run_and_its_steps_are_removed() -> None:
 
 
 async def test_a_refused_record_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHECKPOINT_POLL_S", 0.02)
     async with open_nodes(1) as (a,):
 
         async def refuse(*_: object, **__: object) -> None:

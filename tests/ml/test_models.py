@@ -324,7 +324,8 @@ async def test_another_owner_s_manifest_in_my_list_is_refused(tmp_path: Path) ->
             await a.models.info(f"{b.peer_id}/n")
 
 
-async def test_a_manifest_that_nobody_has_is_not_found(tmp_path: Path) -> None:
+async def test_a_manifest_that_nobody_has_is_not_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FETCH_SEARCH_PAUSE_S", 0.05)
     async with open_nodes(2) as (a, b):
         listed = Versions(1, (Version(1, Cid.of(b"nowhere", DAG_CBOR), 1, 1),))
         await a.put(f"/prime/model/{a.peer_id}/m", listed.encode())

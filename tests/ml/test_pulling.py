@@ -14,11 +14,20 @@ import pytest
 import trio
 from model_lab import content, layers, open_nodes, write_model
 
+from primedht import limits
 from primedht.blocks import placing, unixfs
 from primedht.blocks.block import make_block
 from primedht.blocks.dagpb import Link, encode_node
-from primedht.cids import DAG_PB
-from primedht.errors import DiskFull, FileChanged, InvalidArgument, InvalidDag, OperationTimeout
+from primedht.blocks.pins import walk
+from primedht.cids import DAG_PB, Cid
+from primedht.errors import (
+    BlockNotFound,
+    DiskFull,
+    FileChanged,
+    InvalidArgument,
+    InvalidDag,
+    OperationTimeout,
+)
 from primedht.node import Node
 from primedht.tensors.arrays import save_tensors
 from primedht.tensors.state_files import load_state
@@ -39,6 +48,12 @@ async def open_puller_and_pusher(tmp_path: Path, *, pushed: bool = True) -> Asyn
 
 def hidden(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".primedht")]
+
+
+async def lose(node: Node, cid: Cid) -> None:
+    """Make `node` forget a block, as a damaged disk does."""
+    for kind in (b"b/i/", b"b/d/"):
+        await node.blocks.store._kv.put({kind + cid.multihash: None})
 
 
 async def test_a_pulled_model_is_on_disk_once(tmp_path: Path) -> None:
@@ -120,14 +135,32 @@ async def test_what_a_pull_left_goes_with_the_model(tmp_path: Path, monkeypatch:
         assert puller.blocks.store.counts.blocks == 0
 
 
+async def test_a_block_that_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What came is kept for the next try, until the model is given up."""
+    monkeypatch.setattr(limits, "FETCH_SEARCH_PAUSE_S", 0.05)
+    async with open_puller_and_pusher(tmp_path) as (puller, pusher):
+        name = f"{pusher.peer_id}/m"
+        files = (await puller.models.info(name)).manifest.files
+        weights = next(file.cid for file in files if file.path == "model.safetensors")
+        *_, leaf = [cid async for cid in walk(pusher.blocks.store, weights)]
+        await lose(pusher, leaf)
+        with pytest.raises(BlockNotFound):
+            await puller.models.pull(name, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        assert [kept.partial for kept in await puller.models.kept()] == [True]
+        await puller.models.remove(name)
+        assert (await puller.blocks.collect()).broken == ()
+        assert hidden(tmp_path) == []
+        assert puller.blocks.store.counts.blocks == 0
+
+
 async def test_a_collection_fetches_what_a_pinned_model_lacks(tmp_path: Path) -> None:
     async with open_puller_and_pusher(tmp_path) as (puller, pusher):
         name = f"{pusher.peer_id}/m"
         found = await puller.models.pull(name, tmp_path / "out")
         await puller.blocks.put_block(make_block(b"garbage"))
         lost = next(file.cid for file in found.manifest.files if file.path == "model.safetensors")
-        for kind in (b"b/i/", b"b/d/"):
-            await puller.blocks.store._kv.put({kind + lost.multihash: None})
+        await lose(puller, lost)
         collected = await puller.blocks.collect()
         assert (collected.broken, collected.blocks) == ((), 1)
         await puller.models.verify(name)
