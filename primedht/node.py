@@ -333,13 +333,17 @@ class Node:
         return result
 
     async def put_many(
-        self, items: Mapping[Key, bytes] | Iterable[tuple[Key, bytes]], *, timeout: Duration = 60
+        self,
+        items: Mapping[Key, bytes] | Iterable[tuple[Key, bytes]],
+        *,
+        compress: str | None = None,
+        timeout: Duration = 60,
     ) -> list[ItemResult]:
-        """Put several values, a few at a time; one that fails stops no other."""
+        """Put several values, a few at a time; one that fails stops no other. compress: as of `put`."""
         pairs = list(items.items() if isinstance(items, Mapping) else items)
 
         async def one(index: int) -> PutResult:
-            return await self.put(*pairs[index], timeout=timeout)
+            return await self.put(*pairs[index], compress=compress, timeout=timeout)
 
         return await _each([key for key, _ in pairs], one)
 

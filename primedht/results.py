@@ -81,6 +81,8 @@ class PutResult:
     root: the binary CID of the blocks that hold the value, if the record only points at them.
     receipts: other peers that gave a signed receipt that they keep these blocks; receipts_refused: those
     that will not.
+    value_bytes, stored_bytes: of the value that blocks hold, and of what they hold of it, which is less where
+    it was compressed with `codec`; None and "" if the record itself holds it.
     """
 
     key: bytes
@@ -95,6 +97,9 @@ class PutResult:
     root: bytes | None = None
     receipts: tuple[PeerId, ...] = ()
     receipts_refused: tuple[Refusal, ...] = ()
+    value_bytes: int | None = None
+    stored_bytes: int | None = None
+    codec: str = ""
 
 
 @dataclass(frozen=True, slots=True)

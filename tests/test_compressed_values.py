@@ -28,6 +28,7 @@ from primedht.errors import (
 )
 from primedht.node import Node
 from primedht.records.pointer import Pointer, decode_pointer, sign_open_pointer
+from primedht.results import PutResult
 
 Transit = Literal["none", "zstd"]
 TEXT = b"".join(b"token %d of the vocabulary\n" % number for number in range(100_000))
@@ -46,6 +47,9 @@ async def test_a_compressed_value_is_small_on_every_disk_and_whole_for_who_gets_
     async with open_two() as (a, b):
         for key in ("vocabulary", f"/prime/model/{a.peer_id}/vocabulary"):
             put = await a.put(key, TEXT, compress="zstd")
+            assert (put.value_bytes, put.codec) == (len(TEXT), "zstd")
+            assert put.stored_bytes is not None
+            assert 5 * put.stored_bytes < len(TEXT)
             found = await b.get_record(key)
             assert (found.payload, found.root) == (TEXT, put.root)
             assert await a.get(key, max_bytes=len(TEXT)) == TEXT
@@ -57,6 +61,16 @@ async def test_a_compressed_value_is_small_on_every_disk_and_whole_for_who_gets_
         assert a.blocks.store.counts.bytes_used < pointer.dag_bytes + 1000
         stored = b"".join([piece async for piece in b.blocks.read_file(pointer.root)])
         assert zstd.decompress(stored) == TEXT, "any zstd reads what is in the blocks"
+
+
+async def test_each_of_many_is_compressed_if_it_is_large() -> None:
+    async with open_one() as node:
+        small, large = await node.put_many({"small": b"text", "large": TEXT}, compress="zstd")
+        assert isinstance(small.result, PutResult)
+        assert isinstance(large.result, PutResult)
+        assert (small.result.codec, small.result.value_bytes) == ("", None)
+        assert (large.result.codec, large.result.value_bytes) == ("zstd", len(TEXT))
+        assert await node.get("large") == TEXT
 
 
 async def test_it_comes_and_goes_in_pieces_of_any_size() -> None:

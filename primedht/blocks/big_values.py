@@ -86,7 +86,13 @@ class BigValues:
                         await self._blocks.unpin(part.cid, name=name)
                 raise
             await self.release(key, but=part.cid)
-            return replace(result, root=bytes(part.cid))
+            return replace(
+                result,
+                root=bytes(part.cid),
+                value_bytes=pointer.value_bytes,
+                stored_bytes=part.content_bytes,
+                codec=pointer.codec,
+            )
 
         try:
             async with AsyncExitStack() as stack:

@@ -50,8 +50,9 @@ def put_many(
 ) -> None:
     """Store many values, one JSON object a line.
 
-    A line has "key", "value" or "value_base64", and perhaps "ttl". Each gives a line with "key",
-    "ok", and the put's result or "code" and "message". The status is 5 if only some were stored.
+    A line has "key", "value" or "value_base64", and perhaps "ttl" and "compress". Each gives a line
+    with "key", "ok", and the put's result or "code" and "message". The status is 5 if only some were
+    stored.
     """
     limit_s = common.timeout_s(timeout)
     daemon = common.client(control, data_dir)
@@ -188,8 +189,9 @@ def _batches(lines: Iterable[T]) -> Iterator[list[T]]:
 
 def _put_item(number: int, line: str) -> PutItem:
     from primedht.client import PutItem
+    from primedht.transfers import compress_named
 
-    fields = _object(number, line, {"key", "value", "value_base64", "ttl"})
+    fields = _object(number, line, {"key", "value", "value_base64", "ttl", "compress"})
     try:
         if ("value" in fields) == ("value_base64" in fields):
             raise InvalidArgument('give one of "value" and "value_base64"')
@@ -199,7 +201,8 @@ def _put_item(number: int, line: str) -> PutItem:
             else base64.b64decode(str(fields["value_base64"]), validate=True)
         )
         ttl = parse_duration(fields["ttl"]) if fields.get("ttl") is not None else None
-        return PutItem(common.key_of(str(fields["key"])), value, ttl)
+        compress = compress_named(fields["compress"]) if fields.get("compress") is not None else None
+        return PutItem(common.key_of(str(fields["key"])), value, ttl, compress)
     except (PrimeDhtError, binascii.Error, UnicodeEncodeError) as error:
         raise InvalidArgument(f"line {number}: {error}; nothing of its batch was stored") from None
 

@@ -139,6 +139,9 @@ def put_json(result: PutResult) -> dict[str, Any]:
         "root": root_text(result.root),
         "receipts": peer_texts(result.receipts),
         "receipts_refused": refusals_json(result.receipts_refused),
+        "value_bytes": result.value_bytes,
+        "stored_bytes": result.stored_bytes,
+        "codec": result.codec,
     }
 
 

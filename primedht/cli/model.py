@@ -20,6 +20,7 @@ from primedht.units import format_count, format_date, format_size
 if TYPE_CHECKING:
     from primedht.client import FoundModel
     from primedht.results import KeptBlocks, PeerShare
+    from primedht.tensors.manifest import ModelMetadata
 
 app = App(name="model", help="Models: named, versioned, signed.")
 
@@ -176,6 +177,12 @@ def rm(
     common.print_result({"versions": count}, text, as_json=as_json)
 
 
+def _parameters_text(model: ModelMetadata) -> str:
+    if not model.parameters_count:
+        return "none known: no file has safetensors' tensors"
+    return f"{model.parameters_count:,}" + (f" of {model.architecture}" if model.architecture else "")
+
+
 def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: bool) -> None:
     manifest, model = found.manifest, found.manifest.model
     shown: dict[str, Any] = {
@@ -201,8 +208,7 @@ def _print_model(found: FoundModel, kept: KeptBlocks | None = None, *, as_json: 
         f"{found.name}  {manifest}",
         f"manifest      {found.cid}",
         f"published     {format_date(model.updated_at)}, the first version {format_date(model.created_at)}",
-        f"parameters    {model.parameters_count:,}"
-        + (f" of {model.architecture}" if model.architecture else ""),
+        f"parameters    {_parameters_text(model)}",
     ]
     if model.training_config:
         lines.append(f"trained with  {json.dumps(dict(model.training_config))}")

@@ -14,10 +14,10 @@ from primedht.cli.common import AsJson, Control, DataDirOption, KeyArgument, Tim
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
 from primedht.errors import InvalidArgument
-from primedht.units import parse_duration, parse_size
+from primedht.units import format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
-    from primedht.results import FoundValue
+    from primedht.results import FoundValue, PutResult
 
 app = App()
 
@@ -58,6 +58,8 @@ def put(
             timeout=limit_s, progress=None if isinstance(source, bytes) else meter.on_transfer,
         )  # fmt: skip
     lines = [f"stored on {common.holders_text(result)}", *(f"  {peer}" for peer in result.receipts)]
+    if result.codec or compress in ("auto", "zstd"):
+        lines.append(compression_text(result))
     common.print_result(common.put_json(result), *lines, as_json=as_json)
 
 
@@ -110,6 +112,17 @@ def delete(
     with Meter("deleting"):
         result = daemon.delete(wire_key, timeout=limit_s)
     common.print_result(common.put_json(result), f"deleted on {common.holders_text(result)}", as_json=as_json)
+
+
+def compression_text(result: PutResult) -> str:
+    """Say what compressing a value saved, or why it was not compressed."""
+    if result.value_bytes is None or result.stored_bytes is None:
+        return "not compressed: a value that its record holds never is"
+    if not result.codec:
+        return "not compressed: its beginning would shrink by less than a tenth"
+    saved = 1 - result.stored_bytes / result.value_bytes
+    sizes = f"{format_size(result.value_bytes)} to {format_size(result.stored_bytes)}"
+    return f"compressed with {result.codec}: {sizes}, {abs(saved):.1%} {'less' if saved >= 0 else 'more'}"
 
 
 def found_json(found: FoundValue, *, size: int | None = None) -> dict[str, Any]:

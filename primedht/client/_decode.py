@@ -39,6 +39,9 @@ def put_result(message: pb.PutResult) -> PutResult:
         root=message.root if message.HasField("root") else None,
         receipts=_peers(message.receipts),
         receipts_refused=_refusals(message.receipts_refused),
+        value_bytes=message.value_bytes if message.HasField("value_bytes") else None,
+        stored_bytes=message.stored_bytes if message.HasField("stored_bytes") else None,
+        codec=message.codec,
     )
 
 

@@ -56,11 +56,12 @@ class DrainResult(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PutItem:
-    """One value of `put_many`. ttl: seconds or timedelta; None is the node's default."""
+    """One value of `put_many`. ttl: seconds or timedelta; None is the node's default. compress: see `put`."""
 
     key: bytes | str
     value: bytes
     ttl: Duration | None = None
+    compress: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def put_many(
     items: Sequence[PutItem], *, timeout: Duration = CONTROL_TIMEOUT_S
 ) -> Call[ItemResult[PutResult]]:
     """Store many values; yields each outcome as it is known, in any order."""
-    requests = [_put_request(item.key, item.value, ttl=item.ttl) for item in items]
+    requests = [_put_request(item.key, item.value, ttl=item.ttl, compress=item.compress) for item in items]
     return prime_call(
         "put_many",
         pb.PutManyRequest(items=requests),

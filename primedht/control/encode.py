@@ -57,6 +57,9 @@ def put_result(result: PutResult, *, want_trace: bool) -> pb.PutResult:
         root=result.root,
         receipts=[bytes(peer) for peer in result.receipts],
         receipts_refused=_refusals(result.receipts_refused),
+        value_bytes=result.value_bytes,
+        stored_bytes=result.stored_bytes,
+        codec=result.codec or None,
     )
 
 

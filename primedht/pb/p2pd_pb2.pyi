@@ -698,7 +698,7 @@ class Refusal(_message.Message):
     def __init__(self, peer: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
 class PutResult(_message.Message):
-    __slots__ = ("key", "holders", "refused", "wanted", "replication_factor", "degraded", "sequence", "expires_unix_s", "trace", "root", "receipts", "receipts_refused")
+    __slots__ = ("key", "holders", "refused", "wanted", "replication_factor", "degraded", "sequence", "expires_unix_s", "trace", "root", "receipts", "receipts_refused", "value_bytes", "stored_bytes", "codec")
     KEY_FIELD_NUMBER: _ClassVar[int]
     HOLDERS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_FIELD_NUMBER: _ClassVar[int]
@@ -711,6 +711,9 @@ class PutResult(_message.Message):
     ROOT_FIELD_NUMBER: _ClassVar[int]
     RECEIPTS_FIELD_NUMBER: _ClassVar[int]
     RECEIPTS_REFUSED_FIELD_NUMBER: _ClassVar[int]
+    VALUE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STORED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CODEC_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     holders: _containers.RepeatedScalarFieldContainer[bytes]
     refused: _containers.RepeatedCompositeFieldContainer[Refusal]
@@ -723,7 +726,10 @@ class PutResult(_message.Message):
     root: bytes
     receipts: _containers.RepeatedScalarFieldContainer[bytes]
     receipts_refused: _containers.RepeatedCompositeFieldContainer[Refusal]
-    def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., root: _Optional[bytes] = ..., receipts: _Optional[_Iterable[bytes]] = ..., receipts_refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ...) -> None: ...
+    value_bytes: int
+    stored_bytes: int
+    codec: str
+    def __init__(self, key: _Optional[bytes] = ..., holders: _Optional[_Iterable[bytes]] = ..., refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., wanted: _Optional[int] = ..., replication_factor: _Optional[int] = ..., degraded: bool = ..., sequence: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., trace: _Optional[_Union[Trace, _Mapping]] = ..., root: _Optional[bytes] = ..., receipts: _Optional[_Iterable[bytes]] = ..., receipts_refused: _Optional[_Iterable[_Union[Refusal, _Mapping]]] = ..., value_bytes: _Optional[int] = ..., stored_bytes: _Optional[int] = ..., codec: _Optional[str] = ...) -> None: ...
 
 class FoundValue(_message.Message):
     __slots__ = ("key", "value", "authenticated", "sources", "sequence", "writer_unix_ms", "expires_unix_s", "trace", "payload", "root")

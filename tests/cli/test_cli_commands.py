@@ -5,12 +5,16 @@ import os
 import pty
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fake_node import peer
 from processes import clean_environment, one_line_error, primedht
+
+from primedht.cli.values import compression_text
+from primedht.results import PutResult
 
 CID = "bafkreigh2akiscaildcqabsyg3dfr6chu3fgpregiymsck7e7aqa4s52zy"
 ADDR = "/ip4/127.0.0.1/tcp/4101"
@@ -47,7 +51,22 @@ def test_put_says_who_holds_it(control: str) -> None:
         "root": None,
         "receipts": [],
         "receipts_refused": [],
+        "value_bytes": None,
+        "stored_bytes": None,
+        "codec": "",
     }
+
+
+def test_put_says_what_compressing_saved(control: str) -> None:
+    lines = text_of(control, "put", "k", "v", "--compress", "auto").splitlines()
+    assert lines[1:] == ["not compressed: a value that its record holds never is"]
+    stored = PutResult(
+        b"k", (), (), 3, 3, True, None, 0, value_bytes=10 << 20, stored_bytes=1 << 20, codec="zstd"
+    )
+    assert compression_text(stored) == "compressed with zstd: 10.0 MiB to 1.0 MiB, 90.0% less"
+    grown = replace(stored, stored_bytes=10_500_000)
+    assert compression_text(grown).endswith("0.1% more")
+    assert compression_text(replace(stored, codec="")).startswith("not compressed: its beginning")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +184,7 @@ def lines_of(result: subprocess.CompletedProcess[bytes]) -> dict[str, dict]:
 
 def test_put_many_and_get_many(control: str) -> None:
     items = [{"key": f"many-{number}", "value": str(number), "ttl": "1h"} for number in range(70)]
-    items.append({"key": "many-b", "value_base64": "AP8="})
+    items.append({"key": "many-b", "value_base64": "AP8=", "compress": "zstd"})
     result = call(control, "put-many", input="\n".join(map(json.dumps, items)).encode())
     assert result.returncode == 0
     assert all(row["ok"] and row["replication_factor"] == 3 for row in lines_of(result).values())
@@ -194,6 +213,7 @@ def test_a_partial_batch_has_its_own_status(control: str) -> None:
         '{"key": "k", "value_base64": "?"}',
         '{"key": "k", "value": "v", "ttl": "soon"}',
         '{"key": "k", "value": "v", "tttl": 1}',
+        '{"key": "k", "value": "v", "compress": "gzip"}',
         '{"key": "", "value": "v"}',
         "[" * 100_000,
     ],
