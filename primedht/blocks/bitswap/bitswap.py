@@ -17,7 +17,14 @@ import structlog
 import trio
 
 from primedht import limits
-from primedht.blocks.bitswap.messages import BITSWAP_ZSTD, PROTOCOLS, BitswapMessage, Want, decode
+from primedht.blocks.bitswap.messages import (
+    BITSWAP_ZSTD,
+    PROTOCOLS,
+    BitswapMessage,
+    Want,
+    decode,
+    is_long_to_decode,
+)
 from primedht.blocks.bitswap.outbox import Outbox
 from primedht.blocks.bitswap.server import BitswapServer
 from primedht.blocks.bitswap.session import Session
@@ -81,6 +88,7 @@ class Bitswap:
         self._server = BitswapServer(store, self._wake_answers)
         self._sessions: set[Session] = set()
         self._peers: set[PeerId] = set()  # connected, and serving bitswap
+        self._is_closed = False
         self._compressing: set[PeerId] = set()  # connected, and taking blocks as zstd frames
         self._correspondents: dict[PeerId, _Correspondent] = {}
         self._banned: dict[PeerId, float] = {}
@@ -208,6 +216,8 @@ class Bitswap:
                     return
             if patience.cancelled_caught:
                 return
+            if self._is_closed:
+                return
             self._on_message(stream.peer, message)
 
     async def _receive(self, stream: Stream, reader: FrameReader) -> BitswapMessage | None:
@@ -228,7 +238,7 @@ class Bitswap:
                     or self._in_bytes.total() > limits.BITSWAP_IN_BYTES_MAX
                 ):
                     raise ProtocolViolation("too many bitswap messages at once")
-            if len(frame) <= limits.BITSWAP_DECODE_AT_ONCE_BYTES:
+            if not is_long_to_decode(frame, stream.protocol):
                 return decode(frame, stream.protocol)
             work = partial(decode, frame, stream.protocol)
             return await trio.to_thread.run_sync(work, limiter=self._decoders)
@@ -362,6 +372,10 @@ class Bitswap:
             "wire_bytes_received": self.counts["wire_bytes_received"],
         }
 
+    def close(self) -> None:
+        """Leave what streams still bring unread: nobody is there to answer it."""
+        self._is_closed = True
+
 
 @contextmanager
 def _serving(streams: Streams, bitswap: Bitswap) -> Iterator[None]:
@@ -372,6 +386,7 @@ def _serving(streams: Streams, bitswap: Bitswap) -> Iterator[None]:
     finally:
         for protocol in bitswap.protocols:
             streams.serve(protocol, None)
+        bitswap.close()
 
 
 @asynccontextmanager

@@ -123,10 +123,7 @@ def decode(raw: bytes, protocol: str = BITSWAP_120) -> BitswapMessage:
 
     The blocks have at most `BITSWAP_MESSAGE_BYTES_MAX` together, compressed or not.
     """
-    try:
-        parsed = pb.Message.FromString(raw)
-    except DecodeError:
-        raise ProtocolViolation("not a bitswap message") from None
+    parsed = _parsed(raw)
     entries, presences = parsed.wantlist.entries, parsed.presences
     if len(entries) + len(presences) > limits.BITSWAP_ENTRIES_MAX:
         raise ProtocolViolation(f"a bitswap message of over {limits.BITSWAP_ENTRIES_MAX} entries")
@@ -153,6 +150,24 @@ def decode(raw: bytes, protocol: str = BITSWAP_120) -> BitswapMessage:
         )
     except (InvalidArgument, Unsupported, DecompressionFailed) as error:
         raise ProtocolViolation(f"a bitswap message with {error}") from None
+
+
+def is_long_to_decode(raw: bytes, protocol: str) -> bool:
+    """Return whether what has to be hashed or decompressed would hold the event loop for milliseconds.
+
+    Raises `ProtocolViolation`.
+    """
+    content_bytes = len(raw)
+    if protocol == BITSWAP_ZSTD and content_bytes <= limits.BITSWAP_DECODE_AT_ONCE_BYTES:
+        content_bytes += sum(block.content_bytes for block in _parsed(raw).blocks)
+    return content_bytes > limits.BITSWAP_DECODE_AT_ONCE_BYTES
+
+
+def _parsed(raw: bytes) -> pb.Message:
+    try:
+        return pb.Message.FromString(raw)
+    except DecodeError:
+        raise ProtocolViolation("not a bitswap message") from None
 
 
 def _contents(blocks: Iterable[pb.Message.Block], protocol: str) -> Iterator[bytes]:

@@ -148,6 +148,20 @@ async def test_large_messages_are_hashed_beside_the_event_loop(monkeypatch: pyte
     assert sum(sizes[False]) > 90_000
 
 
+async def test_a_message_that_is_decoded_while_the_node_stops_is_left_unanswered() -> None:
+    """Its thread ends when those tasks are gone that would answer it."""
+    want = encode_frame(encode(BitswapMessage(wants=[Want(make_block(b"anything").cid)])))
+    with trio.fail_after(30):
+        async with trio.open_nursery() as nursery, open_store() as (store, _):
+            swarm = FakeSwarm(nursery)
+            member, peer = swarm.add(), swarm.add()
+            async with open_bitswap(member, member, store, swarm.find_providers):  # type: ignore[arg-type]
+                stream = await peer.open(member.peer_id, [BITSWAP_120], timeout_s=1)
+            await stream.send(want)
+            await stream.finish()
+    assert len(member.streams) == 1
+
+
 async def test_a_connected_peer_that_nobody_announced_is_found_by_asking(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

@@ -18,6 +18,7 @@ from primedht.blocks.bitswap.messages import (
     Want,
     decode,
     encode,
+    is_long_to_decode,
 )
 from primedht.blocks.block import make_block
 from primedht.blocks.compression import zstd
@@ -180,3 +181,14 @@ def test_on_other_streams_a_frame_is_bytes_like_others() -> None:
         assert decode(framed(FRAME, len(TEXT)), protocol).blocks == [make_block(FRAME)]
         with pytest.raises(AssertionError):
             encode(BitswapMessage(blocks=[make_block(TEXT)]), protocol, [FRAME])
+
+
+@pytest.mark.parametrize("protocol", [BITSWAP_120, BITSWAP_ZSTD])
+def test_what_a_small_message_expands_to_counts_where_it_is_expanded(protocol: str) -> None:
+    claims = pb.Message()
+    claims.blocks.add(prefix=b"", data=b"", content_bytes=limits.BITSWAP_DECODE_AT_ONCE_BYTES + 1)
+    assert is_long_to_decode(claims.SerializeToString(), protocol) is (protocol == BITSWAP_ZSTD)
+    assert not is_long_to_decode(encode(BitswapMessage()), protocol)
+    assert is_long_to_decode(bytes(limits.BITSWAP_DECODE_AT_ONCE_BYTES + 1), protocol)
+    with pytest.raises(ProtocolViolation):
+        is_long_to_decode(b"\xff", BITSWAP_ZSTD)
