@@ -48,7 +48,6 @@ from primedht.ml.run_records import FoundCheckpoint, change_steps, read_checkpoi
 from primedht.ml.runs import Part, RunName, Shard, Step, Steps, checked_shard, parse_run
 from primedht.ml.unfinished import Unfinished, owner_of, resumed
 from primedht.tasks import shielded_undo
-from primedht.tensors.state_files import open_state_file, receive_state
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +86,8 @@ class Checkpoints:
         must not change meanwhile. details: as those of `publish_file`. Raises as that, `PickleRefused` and
         `InvalidTensor` for what cannot be stored, `StoreFull` and `DiskFull`.
         """
+        from primedht.tensors.state_files import open_state_file  # numpy, which no daemon needs
+
         with ExitStack() as stack:
             opening = partial(stack.enter_context, open_state_file(state))
             file = await trio.to_thread.run_sync(opening)
@@ -255,6 +256,8 @@ class Checkpoints:
         shard: only that part's state; the bytes of no other are fetched. as_numpy: tensors of torch and jax
         come as numpy's. Raises as `fetch`, `InvalidTensor`, and `InvalidArgument` if a framework is missing.
         """
+        from primedht.tensors.state_files import receive_state
+
         found = await self.fetch(run, step, shard=shard, timeout=timeout)
         parts = found.manifest.parts if shard is None else (found.manifest.parts[shard],)
         states = []
