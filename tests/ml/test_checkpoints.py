@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import random
+import subprocess
+import sys
 from collections import OrderedDict
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -434,3 +436,8 @@ async def test_a_job_that_meets_trouble_with_a_part_looks_again(monkeypatch: pyt
         with trio.fail_after(30):
             await job.wait()
         assert await a.checkpoints.load("r") == [0, 1]
+
+
+def test_a_daemon_that_only_stores_states_loads_no_numpy() -> None:
+    program = "import sys, primedht.daemon; sys.exit('numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=100)
