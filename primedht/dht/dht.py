@@ -308,10 +308,10 @@ class Dht:
 
         For simulations whose tables are filled from outside.
         """
-        self.bootstrap.assume_joined(
-            walk_in_s=self._ports.rng.uniform(0, seconds(self.config.refresh_interval))
-        )
-        self._refresher.assume_refreshed()
+        interval_s = seconds(self.config.refresh_interval)
+        walk_in_s = self._ports.rng.uniform(0, interval_s)
+        self.bootstrap.assume_joined(walk_in_s=walk_in_s)
+        self._refresher.assume_refreshed(walked_s_ago=interval_s - walk_in_s)
 
     async def hand_over(self, *, budget_s: float) -> tuple[int, int]:
         """Give the records held here to those that take our place; return (safe, left over)."""

@@ -123,23 +123,25 @@ class Lookups:
         async with trio.open_nursery() as nursery:
             with trio.move_on_after(timeout_s) as time_limit:
                 while not query.finished:
-                    for ask in query.poll(trio.current_time()):
-                        started_s = trio.current_time() - began
-                        named_by = heard_from.get(ask.peer) if ask.hop > 1 else None
-                        asked[ask.peer] = Asked(
-                            ask.peer, ask.hop, started_s, 0.0, "abandoned", heard_from=named_by
-                        )
-                        nursery.start_soon(self._ask, ask, message, started_s, send)
-                    if query.finished:
-                        break
-                    with trio.move_on_at(query.next_deadline()):
-                        outcome = await receive.receive()
-                        taken, closer = self._take(query, outcome, judge, began)
-                        asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
-                        for peer in closer:
-                            heard_from.setdefault(peer, taken.peer)
-                        if not query.finished and enough(query):
-                            query.stop("enough")
+                    with trio.CancelScope() as patience:  # of many outcomes, until somebody is late
+                        while True:
+                            now = trio.current_time()
+                            for ask in query.poll(now):
+                                named_by = heard_from.get(ask.peer) if ask.hop > 1 else None
+                                asked[ask.peer] = Asked(
+                                    ask.peer, ask.hop, now - began, 0.0, "abandoned", heard_from=named_by
+                                )
+                                nursery.start_soon(self._ask, ask, message, now - began, send)
+                            if query.finished:
+                                break
+                            patience.deadline = query.next_deadline()
+                            outcome = await receive.receive()
+                            taken, closer = self._take(query, outcome, judge, began)
+                            asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
+                            for peer in closer:
+                                heard_from.setdefault(peer, taken.peer)
+                            if not query.finished and enough(query):
+                                query.stop("enough")
                 while lacking() and self._awaits_close(target, asked.values()):
                     outcome = await receive.receive()
                     taken, _ = self._take(query, outcome, judge, began)

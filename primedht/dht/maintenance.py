@@ -59,18 +59,23 @@ class Refresher:
 
     def note_walk(self) -> None:
         """A walk to our own key has met our k closest: the buckets that only they can fill need nothing."""
+        self._note_walk(trio.current_time())
+
+    def _note_walk(self, walked_at: float) -> None:
         nearest = self._peers.table.nearest(self._peers.table.bucket_size)
         if nearest:
             own = self._peers.table.self_key
             filled = min(common_prefix_length(key_of(peer), own) for peer in nearest) + 1
             for cpl in range(filled, limits.REFRESH_CPL_MAX + 1):
-                self._schedule.mark(cpl, trio.current_time())
+                # The next walk begins an interval after this one, and has its time to end.
+                self._schedule.mark(cpl, walked_at + limits.WALK_TIMEOUT_S)
 
-    def assume_refreshed(self) -> None:
-        """Take the buckets for refreshed at random moments of the last interval."""
+    def assume_refreshed(self, *, walked_s_ago: float) -> None:
+        """Take the buckets for refreshed at random moments of the last interval, the deep ones by a walk."""
+        now = trio.current_time()
         for cpl in range(limits.REFRESH_CPL_MAX + 1):
-            age_s = self._rng.uniform(0, self._interval_s)
-            self._schedule.mark(cpl, trio.current_time() - age_s)
+            self._schedule.mark(cpl, now - self._rng.uniform(0, self._interval_s))
+        self._note_walk(now - walked_s_ago)
 
     async def serve(self) -> NoReturn:
         while True:

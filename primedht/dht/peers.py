@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable
-from itertools import count
 from typing import Literal, NoReturn
 
 import structlog
@@ -55,8 +54,8 @@ class Peers:
             diversity=IpDiversity() if config.network_kind == "public" else None,
         )
         self.found: dict[PeerId, How] = {}
-        self.partners: Collection[PeerId] = ()
-        """Those we share records with, whose death must be noticed soon; repair says who."""
+        self._partners: Collection[PeerId] = ()
+        self._watchful = trio.Event()
         now = trio.current_time()
         self.departures_lately = DepartureRate(
             now, window_s=limits.DEPARTURES_LATELY_S, assumed=1, assumed_s=limits.DEPARTURES_LATELY_ASSUMED_S
@@ -111,6 +110,16 @@ class Peers:
             self._reconnected.append(reconnected)
         if addrs_changed is not None:
             self._addrs_changed.append(addrs_changed)
+
+    @property
+    def partners(self) -> Collection[PeerId]:
+        """Those we share records with, whose death must be noticed soon; repair says who."""
+        return self._partners
+
+    @partners.setter
+    def partners(self, peers: Collection[PeerId]) -> None:
+        self._partners = peers
+        self._watchful.set()
 
     # --- what others ask ------------------------------------------------------------------------
 
@@ -220,6 +229,7 @@ class Peers:
         now = trio.current_time()
         if not self._departed.note_failure(peer, now, was_member=was_member, is_near=is_near):
             self._pass_over(peer)
+        self._watchful.set()
 
     def set_aside(self, peer: PeerId) -> None:
         """Somebody disconnects `peer`: it leaves the table and is not looked for, for `SET_ASIDE_S`."""
@@ -227,6 +237,7 @@ class Peers:
         if was_member:
             self._drop(peer)
         self._departed.set_aside(peer, trio.current_time(), was_member=was_member)
+        self._watchful.set()
 
     def heard_from(self, peer: PeerId) -> None:
         """`peer` sent us a request: a member stays fresh; others must first answer one of ours."""
@@ -238,12 +249,10 @@ class Peers:
 
     def hear(self, infos: Iterable[PeerInfo], *, how: How = "lookup") -> None:
         """Remember peers that others told us of, and verify those that belong into the table."""
+        others = [info for info in infos if info.id != self.peer_id]
+        self._book.add_all(others, ttl_s=limits.HEARD_ADDRS_TTL_S)
         own, near = self.table.self_key, self._near_distance()
-        for info in infos:
-            peer = info.id
-            self.remember_addrs(info, ttl_s=limits.HEARD_ADDRS_TTL_S)
-            if key_of(peer) ^ own > near or peer == self.peer_id:  # most that a lookup hears of are far
-                continue
+        for peer in [info.id for info in others if key_of(info.id) ^ own <= near]:  # most are far
             if peer in self._departed:
                 if self._departed.may_be_back(peer, trio.current_time()):
                     self._try_out_of_turn(peer)
@@ -353,15 +362,18 @@ class Peers:
             concurrency=self._config.alpha,
             refresh_interval_s=seconds(self._config.refresh_interval),
         )
-        for tick in count(1):
-            await trio.sleep(limits.LIVENESS_TICK_S)
+        scan_s = limits.LIVENESS_SCAN_TICKS * limits.LIVENESS_TICK_S
+        scan_at = trio.current_time() + scan_s
+        while True:
+            await self._rest(scan_at)
             now = trio.current_time()
             patience_s = self.departures_lately.patience_s(self._config.replication_factor)
             for partner in self.partners:
                 member = self.table.member(partner)
                 if member is not None and now - member.last_seen > patience_s + self._waits_s(partner, 1):
                     self.consider(partner)
-            if not tick % limits.LIVENESS_SCAN_TICKS:
+            if now >= scan_at:
+                scan_at = now + scan_s
                 neighbours = set(self.table.nearest(self._config.k_bucket_size))
                 self.departures_lately.watch(now, len(neighbours))
                 self.departures.watch(now, len(neighbours))
@@ -374,7 +386,14 @@ class Peers:
                         self.consider(member.peer)
             for peer in self._departed.due(now):
                 self.consider(peer)
-        raise AssertionError("unreachable: the count never ends")
+
+    async def _rest(self, scan_at: float) -> None:
+        """Sleep for a tick, or until `scan_at` while there is nobody to look for sooner."""
+        with trio.move_on_at(scan_at):
+            if not (self._partners or len(self._departed)):
+                self._watchful = trio.Event()
+                await self._watchful.wait()
+            await trio.sleep(limits.LIVENESS_TICK_S)
 
     def _waits_s(self, neighbour: PeerId, ticks: int) -> float:
         """Return how much later `neighbour` is asked than it might be: of two, one asks first.

@@ -78,6 +78,10 @@ class AddressBook(Protocol):
         """Remember `addrs`; those that the network's filter refuses are dropped and counted."""
         ...
 
+    def add_all(self, infos: Iterable[PeerInfo], *, ttl_s: float) -> None:
+        """Remember the addresses of all `infos` as `add` does."""
+        ...
+
     def own_addrs(self) -> tuple[bytes, ...]:
         """Return the addresses that we announce: real ones, never 0.0.0.0 or ::."""
         ...

@@ -176,6 +176,10 @@ class Addresses:
         if kept:
             self._store(peer, kept, ttl_s)
 
+    def add_all(self, infos: Iterable[PeerInfo], *, ttl_s: float) -> None:
+        for info in infos:
+            self.add(info.id, info.addrs, ttl_s=ttl_s)
+
     def replace(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
         """As `add`, and forget addresses that `peer` itself no longer lists and nobody has dialled."""
         kept = [addr for addr in map(self._plain(peer), addrs) if addr and self._filter.permits(addr, peer)]

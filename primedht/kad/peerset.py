@@ -22,6 +22,8 @@ from primedht.ids import PeerId
 
 
 class PeerState(Enum):
+    __hash__ = object.__hash__  # Enum's own is a Python call, at each change of a state
+
     HEARD = auto()
     WAITING = auto()
     SLOW = auto()
@@ -37,8 +39,8 @@ class QueriedPeer:
     """A peer of one query. Only `Peerset` writes it.
 
     distance: to the target. hop: 1 for a seed, n + 1 for a peer first heard of from one of hop n.
-    asked_at: when it was asked. late_at, slow_at: while WAITING, when it becomes late, and SLOW (monotonic
-    seconds).
+    live: whether its state is one of `LIVE`. asked_at: when it was asked. late_at, slow_at: while WAITING,
+    when it becomes late, and SLOW (monotonic seconds).
     """
 
     peer: PeerId
@@ -49,6 +51,7 @@ class QueriedPeer:
     late_at: float = inf
     slow_at: float = inf
     late: bool = False
+    live: bool = True
 
 
 class Peerset:
@@ -88,7 +91,7 @@ class Peerset:
         """Put `entry` into `state`."""
         self._counts[entry.state] -= 1
         self._counts[state] += 1
-        entry.state, entry.late = state, False
+        entry.state, entry.live, entry.late = state, state in LIVE, False
 
     def closest_live(self, limit: int, *, with_late: bool = True) -> list[QueriedPeer]:
         """Return the `limit` closest live peers, closest first."""
@@ -96,9 +99,21 @@ class Peerset:
         for entry in self._by_distance:
             if len(found) == limit:
                 break
-            if entry.state in LIVE and (with_late or not entry.late):
+            if entry.live and (with_late or not entry.late):
                 found.append(entry)
         return found
+
+    def count_answered(self, limit: int) -> int | None:
+        """Return how many the `limit` closest live peers are, or None if one of them has not answered."""
+        count = 0
+        for entry in self._by_distance:
+            if count == limit:
+                break
+            if entry.state is PeerState.ANSWERED:
+                count += 1
+            elif entry.live:
+                return None
+        return count
 
     def in_state(self, state: PeerState) -> list[QueriedPeer]:
         """Return all peers in `state`, closest first."""

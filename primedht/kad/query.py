@@ -239,14 +239,15 @@ class Query:
 
     def _settle(self, now: float) -> None:
         """Let peers that are late lose their slots, then see whether the query is over."""
-        for entry in [entry for entry in self._waiting.values() if min(entry.late_at, entry.slow_at) <= now]:
+        waiting = self._waiting.values()
+        for entry in [entry for entry in waiting if entry.late_at <= now or entry.slow_at <= now]:
             self._give_up_in_part(entry, now)
         if self._stopped is not None:
             return
         wanted = self._limits.result_size if self._limits.follow_up else self._resiliency
-        closest = self._peers.closest_live(wanted)
-        if _all_answered(closest) and (closest or not self._peers.count(PeerState.SLOW)):
-            self._stopped = "converged" if len(closest) == wanted else "exhausted"
+        answered = self._peers.count_answered(wanted)
+        if answered is not None and (answered or not self._peers.count(PeerState.SLOW)):
+            self._stopped = "converged" if answered == wanted else "exhausted"
 
     def _give_up_in_part(self, entry: QueriedPeer, now: float) -> None:
         if not entry.late and entry.late_at <= now:

@@ -64,6 +64,12 @@ class _Listing:
         self.until = min((expires for _, expires in others), default=math.inf)
 
 
+def _expiry_in(ttl_s: float) -> float:
+    if ttl_s == math.inf:
+        return ttl_s
+    return math.ceil((trio.current_time() + ttl_s) / _TTL_STEP_S) * _TTL_STEP_S
+
+
 _listing = lru_cache(maxsize=262_144)(_Listing)
 
 
@@ -96,14 +102,18 @@ class SimAddressBook:
         return found
 
     def add(self, peer: PeerId, addrs: Sequence[bytes], *, ttl_s: float) -> None:
-        expires = (
-            math.ceil((trio.current_time() + ttl_s) / _TTL_STEP_S) * _TTL_STEP_S
-            if ttl_s < math.inf
-            else ttl_s
-        )
+        self._add(peer, addrs, _expiry_in(ttl_s))
+
+    def add_all(self, infos: Iterable[PeerInfo], *, ttl_s: float) -> None:
+        expires, listings = _expiry_in(ttl_s), self._listings
+        for info in infos:
+            listing = listings.get(info.id)
+            # Nothing is new of most, thousands a second.
+            if listing is None or listing.until < expires or listing.info.addrs != info.addrs:
+                self._add(info.id, info.addrs, expires)
+
+    def _add(self, peer: PeerId, addrs: Sequence[bytes], expires: float) -> None:
         listing = self._listings.get(peer)
-        if listing is not None and listing.info.addrs == addrs and listing.until >= expires:
-            return  # thousands a second
         merged = {} if listing is None else dict(listing.known)
         for addr in addrs:
             if len(addr) > limits.ADDR_BYTES_MAX or (self._accepts and not self._accepts(addr)):

@@ -78,6 +78,7 @@ def _rare_garbage_collection() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+        gc.unfreeze()
 
 
 def simulate(scenario: Callable[[*_Args], Awaitable[_Result]], *args: *_Args, seed: int) -> _Result:

@@ -8,6 +8,7 @@ A run that raises or fails a check says how to replay it (`RunOptions.command`).
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import resource
 import sys
@@ -145,6 +146,7 @@ class Run:
         }
         began = trio.current_time()
         async with SimWorld(self.seed, self.nodes if nodes is None else nodes, **settings) as world:
+            gc.freeze()  # none of what is there by now is garbage soon; `simulate` undoes it
             world.nursery.start_soon(self._report_progress, world)
             yield world
             digest, traffic = world.network.digest, world.network.traffic

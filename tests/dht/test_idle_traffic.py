@@ -6,6 +6,9 @@ from engine_lab import LINKS, small
 
 from primedht import limits
 from primedht.dht.bootstrap import Bootstrap
+from primedht.dht.lookup import Lookups
+from primedht.errors import PeerUnreachable
+from primedht.kad.key import common_prefix_length, key_of
 from primedht.sim.world import SimWorld
 
 
@@ -68,3 +71,41 @@ async def test_only_those_with_whom_records_are_shared_are_asked_often(autojump_
         assert set(first) == {closest[1].peer, closest[2].peer}
         assert set(second) == {closest[0].peer}
         assert not third
+
+
+@pytest.mark.parametrize("start", ["prefilled", "bootstrapped"])
+async def test_buckets_that_a_walk_fills_are_not_refreshed_besides(autojump_clock, monkeypatch, start):
+    """The walk and the refresh were due at the same moment, an interval after the last walk."""
+    asked = []
+    look_up = Lookups.closest_peers
+
+    async def noted(self, target, **options):
+        asked.append((trio.current_time(), self._peers.peer_id, target))
+        return await look_up(self, target, **options)
+
+    monkeypatch.setattr(Lookups, "closest_peers", noted)
+    interval_s = 900.0
+    config = small(k_bucket_size=4, refresh_interval=interval_s)
+    async with SimWorld(55, 40, links=LINKS, config=config, start=start) as world:
+        await trio.sleep(0 if start == "prefilled" else 3 * interval_s)
+        since = trio.current_time()
+        await trio.sleep(3 * interval_s)
+        refreshes = [(peer, target) for at, peer, target in asked if at >= since and peer != target]
+        assert refreshes
+        for peer, target in refreshes:
+            nearest = world.node_of(peer).dht.routing_table.nearest(4)
+            own = key_of(peer)
+            assert common_prefix_length(key_of(target), own) <= min(
+                common_prefix_length(key_of(other), own) for other in nearest
+            )
+
+
+async def test_a_node_that_looks_for_nobody_begins_to_as_soon_as_it_must(autojump_clock):
+    """It looks only now and then; a peer that failed, and one that it shares records with, are due sooner."""
+    async with SimWorld(56, 12, links=LINKS, config=small(replication_factor=3)) as world:
+        await world.settle()
+        await trio.sleep(10 * limits.LIVENESS_TICK_S)
+        peers, lost = world.nodes[0].dht.peers, world.nodes[1].peer
+        peers.failed(lost, PeerUnreachable("a test says so"))
+        assert lost not in peers.table
+        await world.until(lambda: lost in peers.table, limit_s=3 * limits.LIVENESS_TICK_S)

@@ -78,3 +78,17 @@ async def test_books_that_know_the_same_share_it(autojump_clock):
         book.add(peer, (ONE,), ttl_s=600)
     first, second = (book.infos([peer])[0] for book in books)
     assert first is second
+
+
+async def test_what_is_heard_of_many_at_once_is_remembered_as_of_each(autojump_clock):
+    infos = [PeerInfo(peer_number(1), (ONE,)), PeerInfo(peer_number(2), (OTHER,)), PeerInfo(peer_number(3))]
+    together, singly = book_of(), book_of()
+    for again_s in (0, 30, 90):
+        await trio.sleep(again_s)
+        together.add_all(infos, ttl_s=60)
+        for info in infos:
+            singly.add(info.id, info.addrs, ttl_s=60)
+    assert len(together) == len(singly) == 2
+    for _ in range(2):
+        await trio.sleep(60)
+        assert [together.addrs(info.id) for info in infos] == [singly.addrs(info.id) for info in infos]

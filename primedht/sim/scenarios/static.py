@@ -15,7 +15,7 @@ from primedht.sim.measures import mean
 from primedht.sim.run import Run, Scenario
 from primedht.sim.workload import Workload
 
-_AT_ONCE = 50
+_AT_ONCE_MIN, _NODES_FOR_ONE = 50, 20  # operations under way: one for so many nodes
 _RECALL_MIN = 0.99
 """Of the k closest peers, over all lookups; of first dials across the world a few are given up."""
 
@@ -26,6 +26,7 @@ async def run(run: Run) -> None:
         began = trio.current_time()
         work = Workload(world, run.measures, run.rng)
         census = Census(world.serving())
+        at_once = max(_AT_ONCE_MIN, run.nodes // _NODES_FOR_ONE)
         lookups = int(run["lookups"] * run.nodes)
         recalls: list[float] = []
 
@@ -33,7 +34,7 @@ async def run(run: Run) -> None:
             recalls.append(await work.look_up(work.node(), b"target %d" % number, census))
 
         run.phase = "lookups"
-        await run.each(lookups, look_up, at_once=_AT_ONCE)
+        await run.each(lookups, look_up, at_once=at_once)
         run.measures.figures["exact_lookups"] = mean(recall == 1.0 for recall in recalls)
         run.measures.figures["recall"] = mean(recalls)
         run.expect(mean(recalls) >= _RECALL_MIN, f"lookups found {mean(recalls):.2%} of the closest peers")
@@ -44,7 +45,7 @@ async def run(run: Run) -> None:
             await work.put(work.node(), b"value %d" % number)
 
         run.phase = "puts"
-        await run.each(values, put, at_once=_AT_ONCE)
+        await run.each(values, put, at_once=at_once)
         keys = work.ledger.keys
         run.expect(len(keys) == values, f"{values - len(keys)} of {values} puts failed")
         reads = max(int(run["reads"]), values)
@@ -53,7 +54,7 @@ async def run(run: Run) -> None:
             await work.get(work.node(), keys[number % len(keys)])
 
         run.phase = "reads"
-        await run.each(reads // 2, get, at_once=_AT_ONCE)
+        await run.each(reads // 2, get, at_once=at_once)
         run.phase = "maintenance"
         before = world.network.traffic.sent.total()
         idle_s = max(0.0, began + run.duration_s - trio.current_time())
@@ -62,7 +63,7 @@ async def run(run: Run) -> None:
             idle = world.network.traffic.sent.total() - before
             run.measures.figures["idle_messages_per_node_hour"] = idle / run.nodes / idle_s * 3600
         run.phase = "reads"
-        await run.each(reads - reads // 2, get, at_once=_AT_ONCE)
+        await run.each(reads - reads // 2, get, at_once=at_once)
         table_sizes = [len(node.dht.routing_table) for node in world.nodes]
         run.measures.figures["table_size_mean"] = sum(table_sizes) / len(table_sizes)
         await check_at_rest(run, world, work)
