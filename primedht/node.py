@@ -15,7 +15,6 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from heapq import nsmallest
 from pathlib import Path
 from typing import TypeVar
 
@@ -41,7 +40,6 @@ from primedht.errors import (
     ConfigInvalid,
     InvalidArgument,
     InvalidKey,
-    KeyNotFound,
     NotPermitted,
     PeerNotFound,
     PrimeDhtError,
@@ -50,7 +48,6 @@ from primedht.errors import (
 )
 from primedht.host.host import Host, HostConfig, open_host
 from primedht.host.swarm import ConnectionLimits
-from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
 from primedht.jobs import Jobs
 from primedht.kad.messages import PeerInfo
@@ -63,12 +60,12 @@ from primedht.ml.models import Models
 from primedht.ml.owners import Owners
 from primedht.ml.unfinished import Unfinished
 from primedht.names import Names
+from primedht.node_status import node_status
 from primedht.peer_addr import to_multiaddr
 from primedht.psk import Psk, read_psk_file
-from primedht.records.keys import KeyClass, format_key, parse_key_text, peer_of
+from primedht.records.keys import KeyClass, parse_key_text, peer_of
 from primedht.records.pointer import Pointer, decode_pointer, sign_open_pointer
 from primedht.records.record import Content, ValidRecord
-from primedht.records.signed import Envelope, next_sequence, sign_envelope
 from primedht.records.validator import RecordValidator
 from primedht.results import (
     DiscoveredPeer,
@@ -78,6 +75,7 @@ from primedht.results import (
     PublishedName,
     PutResult,
 )
+from primedht.signing import Signing
 from primedht.stores.backends import open_backend
 from primedht.stores.kv import KeyValue
 from primedht.tasks import open_background_nursery
@@ -107,31 +105,30 @@ class Node:
 
     def __init__(
         self, config: Config, dht: Dht, blocks: Blocks, values: BigValues,
-        replication: Replication | None, host: Host, identity: AnyPrivateKey, keystore: Keystore | None,
-        store: KeyValue, backend: str, data_dir: Path | None, jobs: Jobs,
+        replication: Replication | None, host: Host, signing: Signing, store: KeyValue, backend: str,
+        data_dir: Path | None, jobs: Jobs,
     ) -> None:  # fmt: skip
         self.config = config
         self.dht = dht
         self.blocks = blocks
         self._values = values
-        self._replication = replication
+        self.replication = replication
         self.host = host
-        self._identity = identity
-        self._keystore = keystore
+        self.signing = signing
         self._store = store
         self.backend = backend
         self.data_dir = data_dir
-        self._clock = SystemClock()
+        clock = SystemClock()
         self._started_at = trio.current_time()
-        self._names = Names(dht, self._signer, self._clock)
+        self._names = Names(dht, signing.key_of, clock)
         self.jobs = jobs
-        owners = Owners(self.peer_id, Aliases(store), self._permitted_signer, self._named_key)
-        self.models = Models(blocks, self, owners, self._clock)
-        self.checkpoints = Checkpoints(blocks, self, owners, self._clock, jobs, Unfinished(store))
+        owners = Owners(self.peer_id, Aliases(store), signing.permitted, signing.named)
+        self.models = Models(blocks, self, owners, clock)
+        self.checkpoints = Checkpoints(blocks, self, owners, clock, jobs, Unfinished(store))
         self.clock_steps = StepWatch()
         dht.values.renew = self._renew
         if replication is not None:
-            replication.signer = self._signer
+            replication.signer = signing.key_of
 
     # --- what is there -----------------------------------------------------------------------------
 
@@ -364,14 +361,14 @@ class Node:
         Returns at once what to `wait` for. owner: whose key, which is here, signs the request. Nobody is
         asked on a public network. Raises `BlockNotFound`, `NotPermitted`.
         """
-        return not_placed(root) if self._replication is None else await self._replication.publish(root, owner)
+        return not_placed(root) if self.replication is None else await self.replication.publish(root, owner)
 
     async def placing(self, root: Cid) -> Placing:
         """Return what to `wait` for of a DAG that was given to `replicate`, also before a restart.
 
         If nobody is being asked any more, the closest are asked anew. Raises `BlockNotFound`.
         """
-        return not_placed(root) if self._replication is None else await self._replication.placing(root)
+        return not_placed(root) if self.replication is None else await self.replication.placing(root)
 
     # --- names ---------------------------------------------------------------------------------------
 
@@ -394,7 +391,7 @@ class Node:
             InvalidArgument, KeyNotFound: nothing was sent.
             QuorumNotReached: nobody took it.
         """
-        signer = self._signer(self.peer_id) if key is None else self._named_key(key)
+        signer = self.signing.key_of(self.peer_id) if key is None else self.signing.named(key)
         if signer is None:
             raise NotPermitted("this node's own key is not Ed25519 and signs no records; name another key")
         return await self._names.publish(
@@ -481,77 +478,15 @@ class Node:
         """
         began, budget_s = trio.current_time(), seconds(budget)
         safe = left_over = 0
-        if self._replication is not None:
+        if self.replication is not None:
             with trio.move_on_after(budget_s):
-                safe, left_over = await self._replication.hand_over()
+                safe, left_over = await self.replication.hand_over()
         records = await self.dht.hand_over(budget_s=max(1.0, budget_s - (trio.current_time() - began)))
         return safe + records[0], left_over + records[1]
 
     def status(self) -> dict[str, object]:
         """Return the state of the node as JSON-able values."""
-        dht = self.dht
-        values, providers = dht.storage.stats(), dht.providers.store.stats()
-        return {
-            "peer_id": str(self.peer_id),
-            "addrs": self.addrs,
-            "network": {
-                "kind": dht.config.network_kind,
-                "protocol": dht.config.network_id,
-                "psk_fingerprint": None if self.host.psk is None else self.host.psk.fingerprint,
-            },
-            "mode": {"serving": dht.mode.serving, "reason": dht.mode.reason},
-            "uptime_s": round(self.uptime_s, 1),
-            "routing_table": {
-                "peers": len(dht.routing_table),
-                "bucket_sizes": dht.routing_table.bucket_sizes(),
-                "bucket_size_max": dht.config.k_bucket_size,
-                "why_empty": dht.bootstrap.why_empty(),
-                "network_size_estimate": dht.lookups.network_size.estimate(trio.current_time()),
-            },
-            "bootstrap": [
-                {"addr": attempt.addr, "code": attempt.code, "detail": attempt.detail}
-                for attempt in dht.bootstrap.attempts.values()
-            ],
-            "storage": {
-                "backend": self.backend,
-                "durable": self.store_is_durable,
-                "records": values.records,
-                "bytes": values.bytes_used,
-                "by_namespace": dict(values.by_namespace),
-                "bytes_max": dht.config.quotas.records_bytes_max,
-                "records_max": dht.config.quotas.records_max,
-                "kept_alive": values.own,
-                "evicted": values.evicted,
-                "refused": values.refused,
-                "corrupt": values.corrupt,
-            },
-            "kept_alive": self._kept_alive(),
-            "blocks": self.blocks.status(),
-            "replicate": None if self._replication is None else self._replication.status(),
-            "providers": {
-                "keys": providers.keys,
-                "records": providers.records,
-                "provided": providers.own,
-                "bytes": providers.bytes_used,
-                "bytes_max": dht.config.quotas.provider_bytes_max,
-            },
-            "repair": {"copies_sent": dht.repair.sent},
-            "host": self.host.stats(),
-        }
-
-    def _kept_alive(self) -> list[dict[str, object]]:
-        """Return the values of our own that are put again soonest."""
-        own = self.dht.storage.own_entries()
-        soonest = nsmallest(limits.STATUS_KEPT_ALIVE_MAX, own, key=lambda entry: entry.republish_unix_s)
-        return [
-            {
-                "key": format_key(entry.key),
-                "bytes": entry.value_bytes,
-                "expires_unix_s": entry.expires_unix_s,
-                "republish_unix_s": entry.republish_unix_s,
-            }
-            for entry in soonest
-        ]
+        return node_status(self)
 
     def own_record(self) -> tuple[bytes, bytes]:
         """Return a key and a value that this node may put on any network, for trying that out.
@@ -559,7 +494,7 @@ class Node:
         Only this node can write under the key; the value is a new one where the network allows that.
         """
         if self.dht.config.ipfs_keys_only:
-            return b"/pk/" + bytes(self.peer_id), self._identity.public_key.serialized
+            return b"/pk/" + bytes(self.peer_id), self.signing.identity.public_key.serialized
         return f"/prime/doctor/{self.peer_id}/round-trip".encode(), os.urandom(16)
 
     # --- inner -----------------------------------------------------------------------------------------
@@ -574,24 +509,23 @@ class Node:
         if ttl_s is not None and not ttl_s > 0:  # NaN too
             raise InvalidArgument(f"ttl is {ttl_s:g} s; it must be over 0")
         if self.dht.classify(wire_key) is KeyClass.PRIME:
-            self._permitted_signer(peer_of(wire_key))
+            self.signing.permitted(peer_of(wire_key))
         return wire_key, ttl_s
 
     def _sign(self, key: bytes, content: Content, payload: bytes, ttl_s: float) -> bytes:
         """Return the signed envelope of a new record of `key`."""
-        signer = self._permitted_signer(peer_of(key))
         stored = self.dht.storage.version_floor(key)
-        return self._envelope(signer, key, content, payload, ttl_s, stored)
+        return self.signing.sign(key, content, payload, ttl_s, after=stored)
 
     async def _replicate(
         self, result: PutResult, record: bytes, *, min_holders: int | None, timeout_s: float
     ) -> PutResult:
         """Have others keep the blocks behind a pointer that was put. Raises `QuorumNotReached`."""
-        if self._replication is None:
+        if self.replication is None:
             return result
         value = HeldValue(result.key, record, result.expires_unix_s, own=True)
         copies = max(result.replication_factor, min_holders or 1)
-        kept = await self._replication.place(value, copies=copies, timeout_s=timeout_s)
+        kept = await self.replication.place(value, copies=copies, timeout_s=timeout_s)
         receipts, refused = tuple(receipt.holder for receipt in kept.receipts), tuple(kept.refused)
         holders = 1 + len(receipts)  # this node has the blocks too
         if min_holders is not None and holders < min_holders:
@@ -611,53 +545,11 @@ class Node:
         """Return the record's value that points at the blocks of a large value."""
         if self.dht.classify(key) is KeyClass.PRIME:
             return self._sign(key, Content.POINTER, pointer.encode(), ttl_s)
-        return sign_open_pointer(self._identity, self.dht.config.network_id, key, pointer)
-
-    def _envelope(
-        self,
-        signer: PrivateKey,
-        key: bytes,
-        content: Content,
-        payload: bytes,
-        ttl_s: float,
-        stored: int | None,
-    ) -> bytes:
-        now_unix_ms = int(self._clock.unix_now() * 1000)
-        life_ms = int(min(ttl_s, limits.SIGNED_LIFETIME_S_MAX) * 1000)
-        envelope = Envelope(
-            content=content,
-            network_id=self.dht.config.network_id,
-            sequence=next_sequence(stored, None, now_unix_ms),
-            issued_unix_ms=now_unix_ms,
-            expires_unix_ms=now_unix_ms + life_ms,
-            value=payload,
-        )
-        return sign_envelope(signer, key, envelope)
+        return sign_open_pointer(self.signing.identity, self.dht.config.network_id, key, pointer)
 
     def _renew(self, valid: ValidRecord, ttl_s: float) -> bytes | None:
-        if valid.key_class is KeyClass.IPNS:
-            return self._names.renew(valid, ttl_s)
-        signer = self._signer(peer_of(valid.key))
-        if signer is None:
-            return None
-        return self._envelope(signer, valid.key, valid.content, valid.payload, ttl_s, valid.sequence)
-
-    def _permitted_signer(self, owner: PeerId) -> PrivateKey:
-        signer = self._signer(owner)
-        if signer is None:
-            raise NotPermitted(f"only {owner} may write this key, and its private key is not here")
-        return signer
-
-    def _named_key(self, name: str) -> PrivateKey:
-        if self._keystore is None:
-            raise KeyNotFound("a node in memory has no keystore")
-        return self._keystore.get(name)
-
-    def _signer(self, owner: PeerId) -> PrivateKey | None:
-        if owner == self.peer_id:
-            return self._identity if isinstance(self._identity, PrivateKey) else None
-        named = {} if self._keystore is None else self._keystore.list()
-        return next((private for private in named.values() if private.peer_id == owner), None)
+        renew = self._names.renew if valid.key_class is KeyClass.IPNS else self.signing.renew
+        return renew(valid, ttl_s)
 
 
 @asynccontextmanager
@@ -771,9 +663,10 @@ async def open_node(
             )
             engine.peers.watch(left=replication.on_departed)
         path = directory.path if directory is not None else None
+        signing = Signing(identity, keystore, parameters.network_id)
         jobs = Jobs(await stack.enter_async_context(open_background_nursery()))
         node = Node(
-            *(config, engine, blocks, values, replication, host, identity, keystore, storage, backend, path),
+            *(config, engine, blocks, values, replication, host, signing, storage, backend, path),
             jobs,
         )
         await node.checkpoints.resume()

@@ -193,12 +193,12 @@ async def test_a_pointer_that_lies_about_the_size_is_refused(change: int) -> Non
         assert root is not None
         truth = decode_pointer((await a.dht.get_value(b"weights")).payload)
         lie = Pointer(truth.root, truth.size_bytes + change, truth.dag_bytes + 1, truth.blocks)
-        signed = sign_open_pointer(a._identity, a.dht.config.network_id, b"lie", lie)
+        signed = sign_open_pointer(a.signing.identity, a.dht.config.network_id, b"lie", lie)
         await a.dht.put_value(b"lie", signed)
         with pytest.raises(InvalidDag, match="pointer says"):
             await b.get("lie")
         short = Pointer(truth.root, 10, 10, 1)
-        signed = sign_open_pointer(a._identity, a.dht.config.network_id, b"short", short)
+        signed = sign_open_pointer(a.signing.identity, a.dht.config.network_id, b"short", short)
         await a.dht.put_value(b"short", signed)
         with pytest.raises(InvalidDag, match="pointer says"):
             await b.get("short")

@@ -168,7 +168,7 @@ async def put_lie(node: Node, key: str, stored: bytes, *, content_bytes: int, co
         await node.blocks.keep(part)
     blocks = len(list(import_file(io.BytesIO(stored), PROFILES[DEFAULT_NAME])))
     lie = Pointer(part.cid, part.content_bytes, part.dag_bytes, blocks, codec, content_bytes)
-    signed = sign_open_pointer(node._identity, node.dht.config.network_id, key.encode(), lie)
+    signed = sign_open_pointer(node.signing.identity, node.dht.config.network_id, key.encode(), lie)
     await node.dht.put_value(key.encode(), signed)
 
 

@@ -54,7 +54,7 @@ async def test_values_are_compressed_as_the_caller_says(tmp_path: Path) -> None:
             with pytest.raises(InvalidArgument, match="auto"):
                 await client.put("value", value, compress="gzip")
             lie = replace(pointer, content_bytes=size - 1)
-            signed = sign_open_pointer(node._identity, node.dht.config.network_id, b"lie", lie)
+            signed = sign_open_pointer(node.signing.identity, node.dht.config.network_id, b"lie", lie)
             await node.dht.put_value(b"lie", signed)
             with pytest.raises(DecompressionFailed):
                 await client.get("lie", to=tmp_path / "out")

@@ -277,7 +277,7 @@ async def test_a_name_that_we_publish_go_and_js_resolve_and_the_reverse() -> Non
             await join(elsewhere, go)
             names = Names(elsewhere.node.dht, lambda owner: None, SystemClock())
             moved = await names.publish(
-                ours.node._identity, "/ipfs/bafkqaaa", lifetime_s=60, keep=False, timeout_s=30
+                ours.node.signing.identity, "/ipfs/bafkqaaa", lifetime_s=60, keep=False, timeout_s=30
             )
             assert moved.record.sequence == 2
             record = (await go.call("get", key=key))["value"]

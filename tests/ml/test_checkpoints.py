@@ -63,7 +63,7 @@ async def open_ranks(count: int, tmp_path: Path) -> AsyncIterator[tuple[list[Nod
         for index in range(count):
             opened = open_nodes(1, data_dir=tmp_path / f"node{index}")
             (node,) = await stack.enter_async_context(opened)
-            keystore = node._keystore
+            keystore = node.signing.keystore
             assert keystore is not None
             keystore.add("run", key)
             for other in nodes:

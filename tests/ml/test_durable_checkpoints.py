@@ -18,8 +18,8 @@ from primedht.node import Node
 
 
 def kept_for_others(node: Node) -> int:
-    assert node._replication is not None
-    return len(node._replication._replicas)
+    assert node.replication is not None
+    return len(node.replication._replicas)
 
 
 async def until_kept(node: Node, count: int) -> None:
