@@ -8,6 +8,7 @@ Barroso, "The Tail at Scale" (2013).
 
 from __future__ import annotations
 
+from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
 
@@ -29,7 +30,8 @@ class Rtt:
     deviation_s: float = 0.0
     count: int = 0
     usual_s: float = 0.0
-    _recent: deque[float] = field(default_factory=lambda: deque(maxlen=_RECENT))
+    _recent: deque[float] = field(default_factory=deque)
+    _ranked: list[float] = field(default_factory=list)
 
     @property
     def patience_s(self) -> float:
@@ -39,8 +41,12 @@ class Rtt:
     def note(self, took_s: float) -> None:
         """Take in one answer."""
         self.count += 1
+        ranked = self._ranked
+        if len(ranked) == _RECENT:
+            del ranked[bisect_left(ranked, self._recent.popleft())]
         self._recent.append(took_s)
-        self.usual_s = sorted(self._recent)[int(_USUAL * (len(self._recent) - 1) + 0.5)]
+        insort(ranked, took_s)
+        self.usual_s = ranked[int(_USUAL * (len(ranked) - 1) + 0.5)]
         if self.count == 1:
             self.mean_s, self.deviation_s = took_s, took_s / 2
             return

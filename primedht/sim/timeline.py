@@ -56,20 +56,28 @@ class Plan:
 class Timeline:
     """The plans of one trio run. Calls are made from the event loop: they may wake tasks, never wait.
 
+    Plans of one moment stand in one list, and the heap is one of moments: of ten thousand hosts, some tens of
+    thousands of plans wait at any time, most of them time limits that will not be reached.
     What a call raises ends the run, as an error in trio itself would.
     """
 
     def __init__(self) -> None:
-        self._plans: list[tuple[float, int, Plan]] = []
-        self._numbers = count()
+        self._moments: list[float] = []
+        self._plans: dict[float, list[Plan]] = {}  # of each moment
+        self._is_ringing = False
         self._deadlines: Any = run.GLOBAL_RUN_CONTEXT.runner.deadlines
         self._registered_deadline = math.inf  # by this name trio tells an entry that holds from an old one
 
     def plan(self, when_s: float, call: Callable[..., object], *args: Any) -> Plan:
         """Have `call(*args)` made at `when_s`, or as soon as can be if that is past."""
         plan = Plan(call, args)
-        heappush(self._plans, (when_s, next(self._numbers), plan))
-        if when_s < self._registered_deadline:
+        planned = self._plans.get(when_s)
+        if planned is not None:
+            planned.append(plan)
+            return plan
+        self._plans[when_s] = [plan]
+        heappush(self._moments, when_s)
+        if when_s < self._registered_deadline and not self._is_ringing:
             self._set_alarm(when_s)
         return plan
 
@@ -89,6 +97,7 @@ class Timeline:
 
     def close(self) -> None:
         """Drop every plan."""
+        self._moments.clear()
         self._plans.clear()
         self._set_alarm(math.inf)
 
@@ -104,13 +113,18 @@ class Timeline:
     def _cancel(self, reason: object) -> None:
         """What trio calls when the moment has come."""
         self._set_alarm(math.inf)
-        now, plans = trio.current_time(), self._plans
-        while plans and plans[0][0] <= now:
-            heappop(plans)[2].carry_out()
-        while plans and plans[0][2].cancelled:
-            heappop(plans)
-        if plans:
-            self._set_alarm(plans[0][0])
+        now, moments, plans = trio.current_time(), self._moments, self._plans
+        self._is_ringing = True
+        while moments and moments[0] <= now:
+            when_s = heappop(moments)
+            for plan in plans[when_s]:  # and those that they add
+                plan.carry_out()
+            plans.pop(when_s, None)  # it is gone if one of them closed the timeline
+        self._is_ringing = False
+        while moments and all(plan.cancelled for plan in plans[moments[0]]):
+            del plans[heappop(moments)]
+        if moments:
+            self._set_alarm(moments[0])
 
 
 def tick_after(delay_s: float) -> float:
