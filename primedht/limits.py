@@ -184,6 +184,9 @@ REGION_NETWORK_SIZE_MIN = 1.0  # ours: in buckets; in a smaller network everybod
 REGION_LOOKUPS = (
     7  # ours: log2 of k = 20, and two for the spread; each half as far from the key as the one before
 )
+REGION_CROWDED_SIDES_MAX = (
+    3  # ours: those at which others crowd too, of which each costs as many lookups again
+)
 REGION_PEERS_PER_SIDE = 10  # ours: asked besides; of k = 20 in a region its widest side has half
 
 # --- routing table ----------------------------------------------------------------------------------
@@ -193,6 +196,7 @@ IPS_PER_PEER_MAX = 32  # ours: as many as the addresses we read of one peer
 REFRESH_CPL_MAX = 15  # go-libp2p-kbucket, table_refresh.go: deeper buckets fill by themselves
 NETSIZE_SAMPLES_MIN = 5  # go-libp2p-kad-dht, netsize.go
 NETSIZE_SAMPLES_MAX = 150  # go-libp2p-kad-dht, netsize.go
+NETSIZE_CROWDED_WEIGHT = 1 / 8  # ours: of a sample by which peers may crowd about its target
 NETSIZE_SAMPLE_AGE_S_MAX = 2 * 3600.0  # go-libp2p-kad-dht, netsize.go
 
 # --- control socket ---------------------------------------------------------------------------------

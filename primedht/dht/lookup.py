@@ -34,6 +34,7 @@ Judge = Callable[[PeerId, Message], Verdict]
 AnyQuery = Query | DisjointQueries
 Enough = Callable[[AnyQuery], bool]
 Lacking = Callable[[], bool]
+Avoids = Callable[[PeerId], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +78,27 @@ class Lookups:
         timeout_s: float,
         tells_size: bool = True,
         judge: Judge = lambda peer, reply: "nothing",
+        avoids: Avoids | None = None,
+        count: int | None = None,
     ) -> LookupResult:
         """Find the k peers closest to `target`, a preimage.
 
         tells_size: whether the target is as good as random, so that the distances tell the network's size.
-        judge: as of `run`.
+        judge, avoids, count: as of `run`.
         """
         message = Message(MessageType.FIND_NODE, key=target)
-        result = await self.run(message, timeout_s=timeout_s, judge=judge)
+        result = await self.run(message, timeout_s=timeout_s, judge=judge, avoids=avoids, count=count)
         if tells_size and result.trace.stopped in ("converged", "exhausted"):
             point, table = key_of(target), self._peers.table
             sizes, cpl = table.sizes_by_cpl(), common_prefix_length(point, table.self_key)
             level = sizes[cpl] if cpl < len(sizes) else 0
-            self.network_size.track(point, result.closest, trio.current_time(), bucket_level=level)
+            self.network_size.track(
+                point,
+                result.closest,
+                trio.current_time(),
+                bucket_level=level,
+                assumed=self.assumed_network_size(),
+            )
         return result
 
     def assumed_network_size(self) -> float:
@@ -104,6 +113,8 @@ class Lookups:
         judge: Judge = lambda peer, reply: "nothing",
         enough: Enough = lambda query: False,
         lacking: Lacking = lambda: False,
+        avoids: Avoids | None = None,
+        count: int | None = None,
     ) -> LookupResult:
         """Send `message` to peers ever closer to its key until the closest have answered.
 
@@ -113,9 +124,11 @@ class Lookups:
             enough: asked after each answer; True ends the lookup.
             lacking: asked when the lookup has ended by itself; as long as it is True, the slow ones among
                 the R closest are waited for. A dial that began before a cut healed may hang so long.
+            avoids: whom it neither asks nor finds, as if they were not there.
+            count: of the closest peers that are wanted, up to k; k unless told.
         """
         target = key_of(message.key)
-        query = self._query(target)
+        query = self._query(target, avoids, count)
         asked: dict[PeerId, Asked] = {}
         heard_from: dict[PeerId, PeerId] = {}
         began = trio.current_time()
@@ -136,7 +149,7 @@ class Lookups:
                                 break
                             patience.deadline = query.next_deadline()
                             outcome = await receive.receive()
-                            taken, closer = self._take(query, outcome, judge, began)
+                            taken, closer = self._take(query, outcome, judge, began, avoids)
                             asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
                             for peer in closer:
                                 heard_from.setdefault(peer, taken.peer)
@@ -144,7 +157,7 @@ class Lookups:
                                 query.stop("enough")
                 while lacking() and self._awaits_close(target, asked.values()):
                     outcome = await receive.receive()
-                    taken, _ = self._take(query, outcome, judge, began)
+                    taken, _ = self._take(query, outcome, judge, began, avoids)
                     asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
             if time_limit.cancelled_caught:
                 query.stop("timeout")
@@ -174,17 +187,21 @@ class Lookups:
         closest = nearest_of([*owing, *answered], target, self._config.replication_factor)
         return not set(closest).isdisjoint(owing)
 
-    def _query(self, target: Key) -> AnyQuery:
-        seeds = self._peers.closest(target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size)
+    def _query(self, target: Key, avoids: Avoids | None, count: int | None) -> AnyQuery:
+        avoided = {peer for peer in self._peers.table.peers() if avoids(peer)} if avoids is not None else ()
+        seeds = self._peers.closest(
+            target, limits.QUERY_SEEDS_FACTOR * self._config.k_bucket_size, exclude=avoided
+        )
         slow_after_s, late_after_s = self._peers.slow_after_s, self._peers.late_after_s
         own, paths = {self._peers.peer_id}, self._config.disjoint_paths
+        bounds = self._limits if count is None else replace(self._limits, result_size=count)
         if paths == 1:
             return Query(
-                target, seeds, self._limits,
+                target, seeds, bounds,
                 slow_after_s=slow_after_s, late_after_s=late_after_s, exclude=own,
             )  # fmt: skip
         return DisjointQueries(
-            target, seeds, self._limits, paths=paths,
+            target, seeds, bounds, paths=paths,
             slow_after_s=slow_after_s, late_after_s=late_after_s, exclude=own,
         )  # fmt: skip
 
@@ -200,7 +217,7 @@ class Lookups:
         send.send_nowait(_Outcome(ask, started_s, dialled, reply, error))
 
     def _take(
-        self, query: AnyQuery, outcome: _Outcome, judge: Judge, began: float
+        self, query: AnyQuery, outcome: _Outcome, judge: Judge, began: float, avoids: Avoids | None
     ) -> tuple[Asked, list[PeerId]]:
         """Report `outcome` to the query and the routing table.
 
@@ -224,7 +241,7 @@ class Lookups:
         # Of a peer that names more nobody is heard of: each may cost a dial.
         closer = self._usable(reply.closer_peers)[: self._closer_max]
         self._peers.hear(closer)
-        named = [info.id for info in closer]
+        named = [info.id for info in closer if avoids is None or not avoids(info.id)]
         query.on_answered(ask.peer, named, now)
         answered = Asked(
             ask.peer, ask.hop, outcome.started_s, took_s, "answered", len(closer), verdict == "value"

@@ -3,7 +3,8 @@
 Ids can be ground until they are closer to a key than all others, and who names only its like ends every
 lookup there. But honest keys are evenly spread: the k closest to a key span about k / n of the keyspace.
 Where they span far less, the peers of the whole stretch that should hold k are looked up from its sides,
-towards random keys beside the target, and are asked, or sent the record, as well.
+towards random keys beside the target, and are asked, or sent the record, as well. Each side is looked up
+without those who are closer to the target: where they outnumber the side's own, it would end at them.
 
 Source: Prünster et al., "Total Eclipse of the Heart" (2022), 6; Sridhar et al., "Content Censorship in the
 InterPlanetary File System" (2024), 5: density, and region-based queries.
@@ -88,21 +89,48 @@ async def peers_around(
     crowd = crowd_of(closest, target, network_size=size, bucket_size=bucket_size)
     if crowd is None:
         return []
-    found: dict[PeerId, None] = {}
-
-    async def look_up(cpl: int) -> None:
-        preimage = await beside(target, cpl, rng)
-        result = await lookups.closest_peers(preimage, timeout_s=timeout_s, tells_size=False)
-        found.update(dict.fromkeys(result.closest))
-
+    region = _Region(lookups, rng, size, bucket_size, timeout_s)
     async with trio.open_nursery() as nursery:
         for cpl in crowd.sides:
-            nursery.start_soon(look_up, cpl)
-    known, sides = set(closest), dict.fromkeys(crowd.sides, 0)
-    around = []
-    for peer in nearest_of(found, target, len(found)):
-        side = common_prefix_length(key_of(peer), target)
-        if peer not in known and sides.get(side, limits.REGION_PEERS_PER_SIDE) < limits.REGION_PEERS_PER_SIDE:
-            sides[side] += 1
-            around.append(peer)
-    return around
+            nursery.start_soon(region.look_up, target, cpl)
+    return nearest_of(region.found.difference(closest), target, len(region.found))
+
+
+class _Region:
+    """Lookups of the sides of one crowd. found: the peers of those sides."""
+
+    def __init__(
+        self, lookups: Lookups, rng: Rng, network_size: float, bucket_size: int, timeout_s: float
+    ) -> None:
+        self._lookups = lookups
+        self._rng = rng
+        self._network_size = network_size
+        self._count = min(bucket_size, limits.REGION_PEERS_PER_SIDE)
+        self._timeout_s = timeout_s
+        self._crowded_left = limits.REGION_CROWDED_SIDES_MAX
+        self.found: set[PeerId] = set()
+
+    async def look_up(self, target: Key, cpl: int) -> None:
+        """Find peers that share exactly `cpl` bits with `target`.
+
+        A side in which peers crowd about another key is looked up from that crowd's own sides, too.
+        """
+        preimage = await beside(target, cpl, self._rng)
+
+        def is_further_in(peer: PeerId) -> bool:
+            return common_prefix_length(key_of(peer), target) > cpl
+
+        result = await self._lookups.closest_peers(
+            preimage, timeout_s=self._timeout_s, tells_size=False, avoids=is_further_in, count=self._count
+        )
+        there = [peer for peer in result.closest if common_prefix_length(key_of(peer), target) == cpl]
+        self.found.update(there)
+        point = key_of(preimage)
+        crowd = crowd_of(result.closest, point, network_size=self._network_size, bucket_size=self._count)
+        if crowd is None or not self._crowded_left:
+            return
+        self._crowded_left -= 1
+        async with trio.open_nursery() as nursery:
+            for inner in crowd.sides:
+                if inner > cpl:
+                    nursery.start_soon(self.look_up, point, inner)

@@ -3,6 +3,8 @@
 With `n` peers spread evenly over the keyspace, the `i`-th closest to a random key is expected at
 `i / (n + 1)` of it. A line through the origin, fitted to the distances, has that slope. Of the sizes that
 single lookups tell the median counts: keys ground to crowd about a few targets must not make it larger.
+Nor must lookups of those targets: each target has one sample, and one that tells of far more peers than all
+else does weighs less.
 
 Source: go-libp2p-kad-dht, netsize/netsize.go, which fits one line to the mean distances of all.
 """
@@ -13,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from math import exp
+from math import exp, inf
 
 from primedht import limits
 from primedht.ids import PeerId
@@ -22,6 +24,7 @@ from primedht.kad.key import KEY_BITS, Key, distance, key_of
 
 @dataclass(frozen=True, slots=True)
 class _Sample:
+    target: Key
     at: float
     weight: float
     size: float  # that this lookup alone tells
@@ -43,8 +46,16 @@ class NetworkSize:
         self._keyspace = float(1 << bits)
         self._samples: deque[_Sample] = deque(maxlen=limits.NETSIZE_SAMPLES_MAX)
 
-    def track(self, target: Key, closest_peers: Sequence[PeerId], now: float, *, bucket_level: int) -> None:
-        """Take in a lookup that ended by itself, at `now` (monotonic seconds).
+    def track(
+        self,
+        target: Key,
+        closest_peers: Sequence[PeerId],
+        now: float,
+        *,
+        bucket_level: int,
+        assumed: float = inf,
+    ) -> None:
+        """Take in a lookup that ended by itself, at `now` (monotonic seconds), in place of an earlier one.
 
         A lookup of a peer that exists says nothing of how dense the others are: it is left out.
 
@@ -52,12 +63,17 @@ class NetworkSize:
         bucket_level: the routing table's members at the target's cpl. Lookups towards our own
             neighbourhood all see the same few peers: each member missing from a full bucket halves
             the sample's weight.
+        assumed: the size so far. Where many more seem to be, they may have been ground to crowd there: that
+            weighs little, but enough for many such samples to overrule a table that is far from full.
         """
         size = self._size_by(target, closest_peers)
         if size is not None:
             weight = 2.0 ** min(0, bucket_level - self._bucket_size)
+            if size * limits.REGION_CROWDED_SHARE > assumed:
+                weight *= limits.NETSIZE_CROWDED_WEIGHT
             found = min(len(closest_peers), self._bucket_size)
-            self._samples.append(_Sample(now, weight, size, found))
+            self._forget(target)
+            self._samples.append(_Sample(target, now, weight, size, found))
 
     def estimate(self, now: float) -> float | None:
         """Return the estimated number of peers besides us, or None with fewer than five samples."""
@@ -90,6 +106,12 @@ class NetworkSize:
         oldest = now - limits.NETSIZE_SAMPLE_AGE_S_MAX
         while self._samples and self._samples[0].at < oldest:
             self._samples.popleft()
+
+    def _forget(self, target: Key) -> None:
+        for sample in self._samples:
+            if sample.target == target:
+                self._samples.remove(sample)
+                return
 
 
 def likely_share(bucket_size: int, network_size: float, *, certainty: float) -> float:

@@ -7,7 +7,7 @@ import pytest
 from primedht.dht.config import DhtConfig
 from primedht.dht.region import Crowd, crowd_of
 from primedht.ids import PeerId
-from primedht.kad.key import key_of
+from primedht.kad.key import common_prefix_length, key_of
 from primedht.sim.adversaries import Plan, add_sybils, grind
 from primedht.sim.world import SimWorld
 
@@ -81,3 +81,36 @@ async def test_a_crowd_that_is_larger_than_a_lookup_takes_no_copy_s_place(autoju
         honest = {node.peer for node in world.nodes}
         assert len(honest.intersection(result.holders)) >= CONFIG.replication_factor
         assert (await world.nodes[1].dht.get_value(b"key")).value == b"value"
+
+
+async def test_a_side_in_which_others_crowd_is_searched_too(autojump_clock):
+    """Ids ground for a second key, on the side where the value belongs, must not end the lookup there."""
+    async with SimWorld(seed=2, nodes=60, config=CONFIG, start="prefilled") as world:
+        home = world.closest(b"key", 1)[0].key
+        shared = common_prefix_length(home, key_of(b"key"))
+        beside = next(
+            preimage
+            for preimage in (b"beside %d" % number for number in range(100_000))
+            if common_prefix_length(key_of(preimage), key_of(b"key")) == shared
+        )
+        for target in (b"key", beside):
+            for sybil in await add_sybils(world, target, 3 * K, plan=Plan.WITHHOLD, seed=1):
+                await world.meet(sybil, world.closest(target, 5))
+        responsible = {node.peer for node in world.closest(b"key", CONFIG.replication_factor)}
+        for writer in world.nodes[:20]:
+            result = await writer.dht.put_value(b"key", b"value", keep=False)
+            assert responsible.intersection(result.holders)
+
+
+async def test_puts_at_crowded_keys_do_not_make_the_network_seem_larger(autojump_clock):
+    """Who writes little else would take the crowd for the network's density, and write to the crowd alone."""
+    async with SimWorld(seed=4, nodes=60, config=CONFIG, start="prefilled") as world:
+        writer, honest = world.nodes[0], {node.peer for node in world.nodes}
+        for number in range(6):
+            key = b"key %d" % number
+            for sybil in await add_sybils(world, key, K + 2, plan=Plan.WITHHOLD, seed=number):
+                await world.meet(sybil, world.closest(key, 5))
+        for number in range(6):
+            result = await writer.dht.put_value(b"key %d" % number, b"value", keep=False)
+            assert len(honest.intersection(result.holders)) >= CONFIG.replication_factor
+        assert writer.dht.lookups.assumed_network_size() < 150

@@ -52,10 +52,10 @@ def test_lookups_without_result_or_of_a_known_peer_are_left_out() -> None:
 def test_a_sample_of_our_sparse_neighbourhood_weighs_little() -> None:
     netsize = NetworkSize(bucket_size=2, key_of=tiny_key_of, bits=8)
     for i in range(5):
-        netsize.track(Key(0), [peer(32), peer(64)], float(i), bucket_level=20)
+        netsize.track(Key(i), [peer(i ^ 32), peer(i ^ 64)], float(i), bucket_level=20)
     even = netsize.estimate(5.0)
-    for i in range(5):
-        netsize.track(Key(0), [peer(1), peer(2)], float(i), bucket_level=-18)
+    for i in range(5, 10):
+        netsize.track(Key(i), [peer(i ^ 1), peer(i ^ 2)], float(i), bucket_level=-18)
     assert even == pytest.approx(7)
     assert netsize.estimate(5.0) == pytest.approx(7, rel=0.01)
 
@@ -63,10 +63,37 @@ def test_a_sample_of_our_sparse_neighbourhood_weighs_little() -> None:
 def test_keys_that_crowd_about_a_few_targets_do_not_enlarge_the_network() -> None:
     netsize = NetworkSize(bucket_size=2, key_of=tiny_key_of, bits=8)
     for i in range(5):
-        netsize.track(Key(0), [peer(32), peer(64)], float(i), bucket_level=2)
-    for _ in range(4):
-        netsize.track(Key(0), [peer(1), peer(2)], 5.0, bucket_level=2)
-    assert netsize.estimate(5.0) == pytest.approx(7)
+        netsize.track(Key(i), [peer(i ^ 32), peer(i ^ 64)], float(i), bucket_level=2)
+    for i in range(5, 9):
+        netsize.track(Key(i), [peer(i ^ 1), peer(i ^ 2)], float(i), bucket_level=2)
+    assert netsize.estimate(9.0) == pytest.approx(7)
+
+
+def test_lookups_of_a_few_keys_that_others_crowd_about_do_not_enlarge_the_network() -> None:
+    """A node that looked up little else: one honest lookup and its table against seven of one attack."""
+    netsize = NetworkSize(bucket_size=2, key_of=tiny_key_of, bits=8)
+    netsize.track(Key(0), [peer(32), peer(64)], 0.0, bucket_level=2)
+    assumed = netsize.assume(0.0, [2, 2, 2, 1])
+    assert assumed < 10
+    for i in range(1, 8):
+        netsize.track(Key(i), [peer(i ^ 1), peer(i ^ 2)], float(i), bucket_level=2, assumed=assumed)
+    assert netsize.assume(8.0, [2, 2, 2, 1]) < 10
+
+
+def test_many_lookups_overrule_a_table_that_is_far_from_full() -> None:
+    netsize = NetworkSize(bucket_size=2, key_of=tiny_key_of, bits=8)
+    for i in range(20):
+        netsize.track(Key(i), [peer(i ^ 1), peer(i ^ 2)], float(i), bucket_level=2, assumed=2.0)
+    assert netsize.assume(20.0, [2]) > 100
+
+
+def test_a_target_that_is_looked_up_again_and_again_counts_once() -> None:
+    netsize = NetworkSize(bucket_size=2, key_of=tiny_key_of, bits=8)
+    for i in range(5):
+        netsize.track(Key(i), [peer(i ^ 32), peer(i ^ 64)], float(i), bucket_level=2)
+    for i in range(40):
+        netsize.track(Key(99), [peer(99 ^ 1), peer(99 ^ 2)], 5.0 + i, bucket_level=2)
+    assert netsize.estimate(50.0) == pytest.approx(7)
 
 
 @pytest.mark.parametrize(
