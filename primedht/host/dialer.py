@@ -39,6 +39,7 @@ class _Dial:
         self.is_reached = False  # somebody has taken a TCP connection
         self.is_foreign = False  # somebody answered who has another pre-shared key
         self.connection: Connection | None = None
+        self.inbound: Connection | None = None  # the peer has connected meanwhile
         self.done = trio.Event()
         self._changed = trio.Event()
 
@@ -77,7 +78,7 @@ class Dialer:
         self.counts: Counter[str] = Counter()
 
     async def dial(self, peer: PeerId, addrs: Sequence[bytes] = (), *, explicit: bool = False) -> Connection:
-        """Return a new connection to `peer` over `addrs` and those in the address book.
+        """Return a new connection to `peer` over `addrs` and those in the address book, or one from it.
 
         Raises `PeerUnreachable`. A caller that is cancelled leaves the dial to the others.
         """
@@ -93,8 +94,22 @@ class Dialer:
             dial = self._dials[peer] = _Dial(peer)
             dial.add(candidates)
             self._nursery.start_soon(self._run, dial)
-        await dial.done.wait()
+        done = dial.done
+        await done.wait()
+        if dial.inbound is not None and done is not dial.done:
+            return dial.inbound
         return self._outcome(dial)
+
+    def has_connected(self, connection: Connection) -> None:
+        """A peer has connected: whoever waits for a dial of it need not any more.
+
+        The dial itself goes on: if both ends ended theirs for the other's sake, none would be left.
+        """
+        dial = self._dials.get(connection.peer)
+        if dial is not None:
+            dial.inbound, done = connection, dial.done
+            dial.done = trio.Event()
+            done.set()
 
     def is_reached(self, peer: PeerId) -> bool:
         """Whether somebody has taken a TCP connection of a dial of `peer` that goes on."""

@@ -262,6 +262,8 @@ class PeerSwarm(Swarm):
         if connection.inbound and wire.is_public(connection.addr):
             self.counts["opened_inbound_public"] += 1
         self.dialer.forget_backoff(peer)
+        if connection.inbound:
+            self.dialer.has_connected(connection)
         self._nursery().start_soon(self._run_connection, connection)
         for tell in self.opened:
             tell(connection)

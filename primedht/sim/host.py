@@ -36,11 +36,15 @@ _DISCONNECTED_ADDRS_TTL_S = 1800.0
 
 @dataclass(slots=True, eq=False)
 class _Dial:
-    """A dial that several callers wait for. `failure` stays None when the dialling task was cancelled."""
+    """A dial that several callers wait for. `failure` stays None when the dialling task was cancelled.
+
+    scope: cancelled when the peer has connected meanwhile.
+    """
 
     ended: trio.Event = field(default_factory=trio.Event)
     failure: RemoteError | None = None
     reached: bool = False
+    scope: trio.CancelScope = field(default_factory=trio.CancelScope)
 
 
 class SimHost:
@@ -263,7 +267,11 @@ class SimHost:
         return tuple(self._connections.values())
 
     def on_connected(self, connection: Connection) -> None:
-        self._connections[connection.other(self).peer_id] = connection
+        peer = connection.other(self).peer_id
+        self._connections[peer] = connection
+        dial = self._dials.get(peer)
+        if dial is not None:
+            dial.scope.cancel()
         if self._connections_max is not None and len(self._connections) > self._connections_max:
             self._trim(keep=connection)
 
@@ -309,9 +317,15 @@ class SimHost:
     async def _dial(self, peer: PeerId, addrs: Sequence[bytes], deadline: float) -> Connection:
         dial = self._dials[peer] = _Dial()
         try:
-            target = await self._reach(peer, addrs, deadline, dial)
+            target = None
+            with dial.scope:
+                target = await self._reach(peer, addrs, deadline, dial)
             existing = self._connections.get(peer)
-            return existing or self._network.connect(self, target)
+            if existing is not None:
+                return existing
+            if target is None:
+                raise PeerUnreachable(f"{peer} closed the connection")
+            return self._network.connect(self, target)
         except RemoteError as error:
             dial.failure = error
             raise

@@ -207,6 +207,20 @@ async def test_both_sides_dialling_at_once_works():
             await eventually(lambda: not a.connections.connected() and not b.connections.connected())
 
 
+async def test_who_waits_for_a_dial_is_served_by_the_peer_that_connects():
+    """Its address is dead or slow, but it is here."""
+    async with running_host() as a, running_host() as b, silent_port() as (port, accepted):
+        silent = parse(f"/ip4/127.0.0.1/tcp/{port}")
+        started = trio.current_time()
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(partial(a.connections.connect, b.peer_id, [silent], timeout_s=60))
+            await eventually(lambda: accepted)
+            await connect(b, a)
+        assert trio.current_time() - started < limits.HANDSHAKE_TIMEOUT_S
+        assert a.connections.connected() == (b.peer_id,)
+
+
 async def test_connections_to_one_peer_are_bounded():
     async with running_host() as a, running_host() as b:
         for _ in range(limits.CONNECTIONS_PER_PEER_MAX + 3):

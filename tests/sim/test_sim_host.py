@@ -59,6 +59,16 @@ async def test_a_cancelled_dial_leaves_the_next_caller_a_dial_of_its_own(autojum
     assert len(b.received) == 1
 
 
+async def test_a_dial_is_over_when_the_peer_has_connected(autojump_clock, lab):
+    a, b = await lab.add(), await lab.add()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(a.request, b.peer, FIND)
+        await trio.sleep(0.8 * HANDSHAKE_S)
+        await b.request(a.peer, FIND)
+    assert trio.current_time() == pytest.approx(HANDSHAKE_S + ROUND_TRIP_S)
+    assert len(a.host.connections()) == 1
+
+
 async def test_both_ends_are_told_who_the_other_is(autojump_clock, lab, listener):
     a, b = await lab.add(), await lab.add(serves=False)
     a.host.subscribe(listener)
