@@ -21,11 +21,15 @@ T = TypeVar("T")
 
 
 class Job(Generic[T]):
-    """Made by `Jobs.start`. id: how others ask for it. what: for people."""
+    """Made by `Jobs.start`. id: how others ask for it. what: for people.
+
+    trouble: what it met and tries again; empty if nothing.
+    """
 
     def __init__(self, what: str, id: str) -> None:
         self.id = id
         self.what = what
+        self.trouble = ""
         self._ended = trio.Event()
         self._results: list[T] = []
         self._error: PrimeDhtError | None = None
@@ -79,6 +83,14 @@ class Jobs:
         self._jobs[job.id] = job
         self._nursery.start_soon(job._run, work)
         return job
+
+    def status(self) -> list[dict[str, str]]:
+        """Return the first of those that run, as JSON-able values."""
+        running = [job for job in self._jobs.values() if not job.done]
+        return [
+            {"id": job.id, "what": job.what, "trouble": job.trouble}
+            for job in running[: limits.JOBS_SHOWN_MAX]
+        ]
 
     def get(self, id: str) -> Job[Any]:
         """Return a job. Raises `ValueNotFound`."""

@@ -114,6 +114,7 @@ REPLICATE_INTERVAL_S = 3600.0  # ours: between two looks at who holds what is he
 REPLICATE_JITTER_S = 60.0  # ours: before each, so that holders do not all act at once
 REPLICATE_DEPARTED_BATCH_S = 5.0  # ours: peers that depart together are seen to together
 REPLICATE_DEPARTED_JITTER_S = 10.0  # ours: before each value that a departed peer held
+REPLICATE_RETRY_S = 10.0  # ours: before what too few keep is offered again; doubles up to the interval
 REPLICATE_REPAIRS_AT_ONCE = 4  # ours: values whose holders are being replaced after a departure
 REPLICATE_REPAIR_BYTES_PER_S = 64 << 20  # ours: half a gigabit; the next repair waits until it is kept
 REPLICATE_TURN_S = 30.0  # ours: how long a holder waits for each that is closer to the root
@@ -152,6 +153,9 @@ CHECKPOINT_PUT_TRIES = 5  # ours: two ranks' nodes that write one run's record s
 
 # --- jobs ---------------------------------------------------------------------------------------------
 JOBS_RESUMED_AFTER_S = 5.0  # ours: what joining takes; before, records of others are not found
+JOBS_RETRY_S = 1.0  # ours: before a resumed job tries again; grows by half
+JOBS_RETRY_S_MAX = 30.0  # ours: a try costs a few lookups
+JOBS_SHOWN_MAX = 32  # ours: in the node's status
 JOBS_MAX = 1024  # ours: under way in one node
 JOBS_ENDED_MAX = 256  # ours: whose end can still be asked for
 

@@ -63,6 +63,7 @@ def node_status(node: Node) -> dict[str, object]:
             "bytes_max": dht.config.quotas.provider_bytes_max,
         },
         "repair": {"copies_sent": dht.repair.sent},
+        "jobs": node.jobs.status(),
         "host": node.host.stats(),
     }
 

@@ -35,8 +35,6 @@ def _rows(state: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     yield "network", Text(f"{network['protocol']} ({network['kind']})")
     if network["psk_fingerprint"]:
         yield "shared key", Text(network["psk_fingerprint"])
-    if fingerprint := network.get("psk_fingerprint"):
-        yield "locked", Text(f"by the pre-shared key {fingerprint}")
     yield "mode", Text(f"{'server' if mode['serving'] else 'client'}: {mode['reason']}")
     yield "uptime", Text(format_duration(state["uptime_s"]))
     yield "addresses", Text("\n".join(addr.partition("/p2p/")[0] for addr in state["addrs"]) or "none")
@@ -62,6 +60,12 @@ def _rows(state: dict[str, Any]) -> Iterator[tuple[str, Text]]:
     )
     yield "", _meter(providers["bytes"], providers["bytes_max"])
     yield "kept alive", _kept_alive(storage["kept_alive"], state["kept_alive"], providers["provided"])
+    for number, job in enumerate(state.get("jobs", ())):
+        shown = Text(f"{job['what']}  ").append(job["id"], style="dim")
+        yield ("" if number else "jobs"), shown.append(f"\n{job['trouble']}" * bool(job["trouble"]), "yellow")
+    for number, each in enumerate((state.get("replicate") or {}).get("asked_again", ())):
+        what = Text(f"{each['root']}\n").append(f"{each['state']}; others are asked again", "yellow")
+        yield ("" if number else "published"), what
 
 
 def _peers(table: dict[str, Any], connections: int) -> Text:

@@ -169,17 +169,21 @@ class Checkpoints:
     def _start(
         self, id: str, work: Publishing, busy: ExitStack, *, after_s: float = 0
     ) -> Job[PublishedCheckpoint]:
+        def on_trouble(trouble: str) -> None:
+            job.trouble = trouble
+
         async def publish() -> PublishedCheckpoint:
             await trio.sleep(after_s)
             try:
-                published = await self._committing.publish(work, busy)
+                published = await self._committing.publish(work, busy, on_trouble)
             except PrimeDhtError:
                 await self._unfinished.remove(id)
                 raise
             await self._unfinished.remove(id)
             return published
 
-        return self._jobs.start(f"the checkpoint of step {work.step} of {work.run}", publish, id=id)
+        job = self._jobs.start(f"the checkpoint of step {work.step} of {work.run}", publish, id=id)
+        return job
 
     async def pin(self, run: str, step: int, *, pinned: bool = True, timeout: float = 60) -> None:
         """Keep a step however many follow it, or no longer so. Raises `ValueNotFound`, `NotPermitted`."""

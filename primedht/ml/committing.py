@@ -7,6 +7,7 @@ record; of the same parts all would write the same. A rank that was killed publi
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -55,7 +56,11 @@ class PublishedCheckpoint:
 
 @dataclass(frozen=True, slots=True)
 class Publishing:
-    """One part of a step. was_pinned: it was here before. timeout: in seconds, for each record."""
+    """One part of a step. was_pinned: it was here before. timeout: in seconds, for each record.
+
+    patience_s: for how long to try again what too few peers take, or does not come in time: nobody may be
+    waiting who would, and after a restart peers are still being found.
+    """
 
     run: RunName
     step: int
@@ -67,6 +72,7 @@ class Publishing:
     signer: PrivateKey
     was_pinned: bool
     timeout: float
+    patience_s: float = 0.0
 
     @property
     def pin(self) -> str:
@@ -82,16 +88,17 @@ class Committing:
         self._records = records
         self._retention = retention
 
-    async def publish(self, work: Publishing, busy: ExitStack) -> PublishedCheckpoint:
+    async def publish(
+        self, work: Publishing, busy: ExitStack, on_trouble: Callable[[str], None]
+    ) -> PublishedCheckpoint:
         """Store a part's record, and return when the step is whole; leave `busy` then.
 
+        on_trouble: is told what is tried again, and "" when that went well.
         Raises `StaleRecord`, `QuorumNotReached`, and `OperationTimeout` if other parts have not come.
         """
         with busy:
             try:
-                if work.shard[1] > 1:
-                    await self._put_part(work)
-                found, put = await self._wait_for_parts(work)
+                found, put = await self._insist(work, on_trouble)
             except OperationTimeout:
                 raise  # the part is good: another rank may still complete the step
             except PrimeDhtError:
@@ -102,6 +109,28 @@ class Committing:
             placing = await self._have_kept(work, found)
             await self._retire(work, found)
         return PublishedCheckpoint(found, put, await placing.wait(limits.CHECKPOINT_COMMIT_S_MAX))
+
+    async def _insist(
+        self, work: Publishing, on_trouble: Callable[[str], None]
+    ) -> tuple[FoundCheckpoint, PutResult | None]:
+        """Store a part's record and wait until the step is whole, within `patience_s` again and again."""
+        last_try_at = trio.current_time() + work.patience_s
+        delay_s = limits.JOBS_RETRY_S
+        while True:
+            try:
+                if work.shard[1] > 1:
+                    await self._put_part(work)
+                whole = await self._wait_for_parts(work)
+            except (QuorumNotReached, OperationTimeout) as error:
+                if trio.current_time() + delay_s > last_try_at:
+                    raise
+                log.info("checkpoint_tried_again", run=str(work.run), step=work.step, code=error.code)
+                on_trouble(f"{error}; it is tried again")
+            else:
+                on_trouble("")
+                return whole
+            await trio.sleep(delay_s)
+            delay_s = min(1.5 * delay_s, limits.JOBS_RETRY_S_MAX)
 
     async def _put_part(self, work: Publishing) -> None:
         key = work.run.part_key(work.step, work.attempt, work.shard)

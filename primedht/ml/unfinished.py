@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from primedht import limits
 from primedht.dht.sealed import seal, unseal
 from primedht.ids import PeerId
 from primedht.keys import PrivateKey
@@ -52,7 +53,7 @@ def owner_of(message: store_pb2.UnfinishedCheckpoint) -> PeerId:
 
 
 def resumed(message: store_pb2.UnfinishedCheckpoint, signer: PrivateKey) -> Publishing:
-    """Return the work to go on with; its part is pinned here."""
+    """Return the work to go on with, patiently; its part is pinned here."""
     return Publishing(
         RunName(owner_of(message), message.run),
         message.step,
@@ -64,4 +65,5 @@ def resumed(message: store_pb2.UnfinishedCheckpoint, signer: PrivateKey) -> Publ
         signer,
         was_pinned=True,
         timeout=message.timeout_s,
+        patience_s=limits.CHECKPOINT_COMMIT_S_MAX,
     )

@@ -141,12 +141,14 @@ class Replica(_message.Message):
     def __init__(self, key: _Optional[bytes] = ..., record: _Optional[bytes] = ..., requester: _Optional[bytes] = ..., ip: _Optional[str] = ..., dag_bytes: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., root: _Optional[bytes] = ...) -> None: ...
 
 class OwnRoot(_message.Message):
-    __slots__ = ("root", "owner")
+    __slots__ = ("root", "owner", "kept")
     ROOT_FIELD_NUMBER: _ClassVar[int]
     OWNER_FIELD_NUMBER: _ClassVar[int]
+    KEPT_FIELD_NUMBER: _ClassVar[int]
     root: bytes
     owner: bytes
-    def __init__(self, root: _Optional[bytes] = ..., owner: _Optional[bytes] = ...) -> None: ...
+    kept: bool
+    def __init__(self, root: _Optional[bytes] = ..., owner: _Optional[bytes] = ..., kept: bool = ...) -> None: ...
 
 class UnfinishedCheckpoint(_message.Message):
     __slots__ = ("owner", "run", "step", "shard", "shards", "attempt", "keep", "pinned", "part", "timeout_s")

@@ -78,6 +78,23 @@ def test_a_pre_shared_key_is_shown_by_its_fingerprint() -> None:
     assert "shared key  0123abcd" in drawn(status_view(state), 80)
 
 
+def test_work_that_is_tried_again_is_shown() -> None:
+    state: dict[str, Any] = FakeNode().status()
+    state["jobs"] = [
+        {"id": "0123", "what": "the checkpoint of step 7 of run", "trouble": ""},
+        {"id": "4567", "what": "the checkpoint of step 8 of run", "trouble": "stored on 0 of the 2 holders"},
+    ]
+    state["replicate"] = {"asked_again": [{"root": "bafyroot", "state": "0 of 3 other peers keep it"}]}
+    shown = [line.strip() for line in drawn(status_view(state), 80).splitlines()]
+    assert shown[-5:] == [
+        "jobs        the checkpoint of step 7 of run  0123",
+        "the checkpoint of step 8 of run  4567",
+        "stored on 0 of the 2 holders",
+        "published   bafyroot",
+        "0 of 3 other peers keep it; others are asked again",
+    ]
+
+
 def test_the_state_of_a_node_alone_says_why_its_table_is_empty() -> None:
     state: dict[str, Any] = FakeNode().status()
     state["routing_table"] |= {

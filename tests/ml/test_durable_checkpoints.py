@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,10 @@ from durable_models import write_psk
 from model_lab import open_nodes
 
 from primedht import limits
-from primedht.errors import OperationTimeout, ValueNotFound
+from primedht.errors import OperationTimeout, QuorumNotReached, ValueNotFound
 from primedht.ml.checkpoints import Checkpoints
 from primedht.node import Node
+from primedht.results import PutResult
 
 
 def kept_for_others(node: Node) -> int:
@@ -61,6 +63,50 @@ async def test_each_rank_has_its_part_kept_and_the_manifest_too(tmp_path: Path) 
         checkpoints: Checkpoints = holder.checkpoints
         states = await checkpoints.load(f"{publisher.peer_id}/run")
         assert [float(state["w"][0]) for state in states] == [0.0, 1.0]
+
+
+async def test_a_resumed_job_that_meets_too_few_peers_tries_again_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A first run fails at once, and its caller knows; after a restart peers are still being found."""
+    for name, short in (
+        ("JOBS_RESUMED_AFTER_S", 0),
+        ("JOBS_RETRY_S", 0.01),
+        ("CHECKPOINT_PUT_TRIES", 2),
+        ("CHECKPOINT_POLL_S", 0.01),
+    ):
+        monkeypatch.setattr(limits, name, short)
+    async with open_nodes(1, data_dir=tmp_path) as (node,):
+        waiting = await node.checkpoints.publish("run", 1, {"rank": 0}, shard=(0, 2))
+        with pytest.raises(OperationTimeout):
+            await waiting.wait(timeout=0.2)
+    whole, puts = Node.put, 0
+
+    async def put(node: Node, *arguments: Any, **options: Any) -> PutResult:
+        nonlocal puts
+        puts += 1
+        if puts <= 5:
+            raise QuorumNotReached("stored on 0 of the 2 holders wanted", found=0, wanted=2)
+        return await whole(node, *arguments, **options)
+
+    monkeypatch.setattr(Node, "put", put)
+    async with open_nodes(1, data_dir=tmp_path) as (node,):
+        with trio.fail_after(60):
+            while puts < 3:  # noqa: ASYNC110 - nobody announces it
+                await trio.sleep(0.001)
+            [job] = node.status()["jobs"]  # type: ignore[misc]
+            assert job["id"] == waiting.id
+            assert job["trouble"] == "stored on 0 of the 2 holders wanted; it is tried again"
+            while puts < 6:  # noqa: ASYNC110
+                await trio.sleep(0.001)
+        await (await node.checkpoints.publish("run", 1, {"rank": 1}, shard=(1, 2))).wait()
+        published = await node.jobs.get(waiting.id).wait(timeout=60)
+        assert published.found.step == 1
+        assert node.status()["jobs"] == []
+        puts = 0
+        failing = await node.checkpoints.publish("run", 2, {"rank": 0}, shard=(0, 2))
+        with pytest.raises(QuorumNotReached):
+            await failing.wait(timeout=60)
 
 
 async def test_a_restarted_node_goes_on_with_its_jobs(

@@ -238,6 +238,7 @@ class FakeNode:
             "providers": {"keys": 1, "records": 2, "provided": 1, "bytes": 250, "bytes_max": 256},
             "repair": {"copies_sent": 0},
             "replicate": None,
+            "jobs": [],
             "host": {"connections": 1},
         }  # fmt: skip
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import trio
+
 from primedht.cids import Cid
 from primedht.dht.sealed import seal, unseal
 from primedht.ids import PeerId
@@ -18,12 +20,23 @@ class OwnRoots:
 
     def __init__(self, kv: KeyValue) -> None:
         self._kv = kv
+        self._changing = trio.Lock()
 
     async def add(self, root: Cid, owner: PeerId) -> None:
         await self._kv.put({_entry(root): seal(store_pb2.OwnRoot(root=bytes(root), owner=bytes(owner)))})
 
     async def remove(self, root: Cid) -> None:
-        await self._kv.put({_entry(root): None})
+        async with self._changing:
+            await self._kv.put({_entry(root): None})
+
+    async def note_kept(self, root: Cid) -> None:
+        """As many others keep `root` as should, if it has not been removed meanwhile."""
+        async with self._changing:
+            raw = await self._kv.get(_entry(root))
+            if raw is not None:
+                message = _message(raw)
+                message.kept = True
+                await self._kv.put({_entry(root): seal(message)})
 
     async def find(self, root: Cid) -> tuple[Cid, PeerId] | None:
         """Return the root of that multihash, and its owner."""
@@ -31,10 +44,12 @@ class OwnRoots:
         return None if raw is None else _parse(raw)
 
     async def all(self) -> list[tuple[Cid, PeerId]]:
-        roots = []
-        async for _, raw in scan_all(self._kv, _PREFIX):
-            roots.append(_parse(raw))
-        return roots
+        return [_parse(raw) async for _, raw in scan_all(self._kv, _PREFIX)]
+
+    async def unkept(self) -> list[Cid]:
+        """Return the roots that too few others have ever kept."""
+        messages = [_message(raw) async for _, raw in scan_all(self._kv, _PREFIX)]
+        return [Cid.from_bytes(message.root) for message in messages if not message.kept]
 
 
 def _entry(root: Cid) -> bytes:
@@ -42,6 +57,11 @@ def _entry(root: Cid) -> bytes:
 
 
 def _parse(raw: bytes) -> tuple[Cid, PeerId]:
+    message = _message(raw)
+    return Cid.from_bytes(message.root), PeerId(message.owner)
+
+
+def _message(raw: bytes) -> store_pb2.OwnRoot:
     message = store_pb2.OwnRoot()
     unseal(raw, message)
-    return Cid.from_bytes(message.root), PeerId(message.owner)
+    return message

@@ -26,6 +26,7 @@ import trio
 from primedht import limits
 from primedht.blocks.blocks import Blocks
 from primedht.blocks.replicate.asking import Asking
+from primedht.blocks.replicate.insisting import Insisting
 from primedht.blocks.replicate.keeper import Keeper
 from primedht.blocks.replicate.messages import PROTOCOL
 from primedht.blocks.replicate.offered import HeldValue, Offered, read_offer
@@ -82,6 +83,7 @@ class Replication:
         self._asking = asking
         self._replicas = replicas
         self._own_roots = own_roots
+        self._insisting = Insisting(own_roots, self.placing, nursery)
         self._validator = validator
         self._clock = clock
         self._rng = rng
@@ -117,12 +119,14 @@ class Replication:
     async def publish(self, root: Cid, owner: PeerId) -> Placing:
         """Have R other nodes keep a DAG that is here and pinned, from now on until it is pinned no more.
 
-        owner: whose key, which is here, signs the statement. Returns at once. Raises `BlockNotFound`, and
-        `NotPermitted` if the key is not here.
+        owner: whose key, which is here, signs the statement. Returns the first round at once; others follow
+        while too few keep it. Raises `BlockNotFound`, and `NotPermitted` if the key is not here.
         """
         value = await self._own_dag(root, owner)
         await self._own_roots.add(root, owner)
-        return self._start(value, self._copies)
+        placing = self._start(value, self._copies)
+        self._insisting.watch(root, placing)
+        return placing
 
     async def placing(self, root: Cid) -> Placing:
         """Return the round that is under way for a DAG that was `publish`ed, or begin another one.
@@ -207,6 +211,13 @@ class Replication:
         self._gone.add(peer)
         self._departure.set()
 
+    async def resume(self) -> None:
+        """Go on with what the last run of this node published and too few keep."""
+        try:
+            await self._insisting.resume()
+        except PrimeDhtError as error:
+            log.warning("published_not_resumed", code=error.code)
+
     async def serve(self) -> NoReturn:
         """Tend what is here, once an interval."""
         while True:
@@ -241,6 +252,7 @@ class Replication:
             "kept_for_others": len(self._replicas),
             "bytes": self._replicas.bytes_used,
             "repairing": len(self._repairing),
+            "asked_again": self._insisting.status(),
         }
 
     # --- parts of the above ----------------------------------------------------------------------------
@@ -442,6 +454,7 @@ async def open_replication(
             network_id, own_values, nursery, copies=copies,
         )  # fmt: skip
         blocks.on_unpinned = replication.on_unpinned
+        nursery.start_soon(replication.resume)
         nursery.start_soon(replication.serve)
         nursery.start_soon(replication.serve_departures)
         streams.serve(PROTOCOL, keeper.serve_stream, streams_per_peer_max=limits.REPLICATE_STREAMS_IN_MAX)

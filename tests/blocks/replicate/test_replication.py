@@ -299,7 +299,9 @@ async def test_the_writer_renews_what_others_keep(
     writer.own = []
     await trio.sleep(2 * limits.REPLICATE_INTERVAL_S)
     assert await holder.pins() == []
-    assert holder.replication.status() == {"kept_for_others": 0, "bytes": 0, "repairing": 0}
+    assert holder.replication.status() == {
+        "kept_for_others": 0, "bytes": 0, "repairing": 0, "asked_again": [],
+    }  # fmt: skip
 
 
 async def test_a_node_that_leaves_hands_its_values_over(
@@ -359,6 +361,24 @@ async def test_a_dag_with_no_record_is_kept_for_its_publisher(
             assert pin.expires_unix_s == world.clock.now + limits.SIGNED_LIFETIME_S_MAX
         else:
             assert await party.pins() == []
+
+
+async def test_what_was_published_alone_is_kept_soon_after_others_come(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer = await world.add()
+    root = await writer.write_dag(VALUE)
+    kept = await (await writer.replication.publish(root, writer.peer_id)).wait()
+    assert kept.receipts == ()
+    await trio.sleep(1)
+    assert writer.replication.status()["asked_again"] == [
+        {"root": str(root), "state": "0 of 3 other peers keep it (no other peer yet)"}
+    ]
+    for _ in range(3):
+        await world.add()
+    await trio.sleep(2 * limits.REPLICATE_RETRY_S)
+    assert len(await holders_of(world, root)) == 4
+    assert writer.replication.status()["asked_again"] == []
 
 
 async def test_what_was_published_is_renewed_until_it_is_pinned_no_more(
