@@ -2,8 +2,10 @@
 
 First all that pins keep is marked, then what is not marked is removed, a few blocks at a time and each
 only if nobody put or held it since the start. If a pinned DAG cannot be followed to its end, what lies beyond
-is not known: then no block goes but those that just came, and the rest of the work is done. A crash at any
-moment leaves blocks or files too many, never too few, and the next collection finds them.
+is not known: a missing node names its children by hashes that nobody here can tell, so that any block which
+no other pin needs may be one of them. Then no block goes but those that just came, the others are counted,
+and the rest of the work is done. A crash at any moment leaves blocks or files too many, never too few, and
+the next collection finds them.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ class Broken:
 class Collected:
     """What a collection removed. broken: pins that kept it from removing blocks.
 
-    failed: files that could not be removed; the next collection tries again.
+    failed: files that could not be removed; the next collection tries again. undecided, undecided_bytes:
+    blocks that stay because they may be what a broken pin keeps; no other needs them.
     """
 
     blocks: int = 0
@@ -42,6 +45,8 @@ class Collected:
     failed: int = 0
     kept: int = 0
     broken: tuple[Broken, ...] = ()
+    undecided: int = 0
+    undecided_bytes: int = 0
 
 
 class Collector:
@@ -67,6 +72,8 @@ class Collector:
                 done = await self._sweep(kept, removable)
                 if among is None:
                     done = await self._tidy(done)
+                    if broken:
+                        done = await self._count_undecided(done, kept)
                 return replace(done, broken=tuple(broken))
 
     async def _mark(self, kept: set[bytes]) -> list[Broken]:
@@ -113,6 +120,14 @@ class Collector:
                     await remove()
         await remove()
         return Collected(blocks, removed_bytes, failed, len(kept))
+
+    async def _count_undecided(self, done: Collected, kept: set[bytes]) -> Collected:
+        count = count_bytes = 0
+        async for multihash in self._store.multihashes():
+            if multihash not in kept:
+                count += 1
+                count_bytes += await self._store.size(Cid(1, RAW, multihash)) or 0
+        return replace(done, undecided=count, undecided_bytes=count_bytes)
 
     async def _tidy(self, done: Collected) -> Collected:
         """Forget files that no block is a piece of, and remove those that the index does not know."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -16,11 +17,11 @@ from primedht.cli.common import AsJson, Control, DataDirOption, Timeout
 from primedht.cli.exits import PARTIAL
 from primedht.cli.help import App
 from primedht.cli.progress import Meter
-from primedht.errors import InvalidArgument
+from primedht.errors import BlockNotFound, InvalidArgument
 from primedht.units import format_count, format_duration, format_size, parse_duration
 
 if TYPE_CHECKING:
-    from primedht.client import Content, Pin
+    from primedht.client import Collected, Content, Pin
 
 app = App()
 
@@ -187,6 +188,27 @@ def unpin(
     common.print_result({"pins": removed}, f"{format_count(removed, 'pin')} removed", as_json=as_json)
 
 
+def gc_lines(done: Collected) -> list[str]:
+    """Say what a collection removed, and what keeps it from removing more."""
+    lines = [f"{format_count(done.blocks, 'block')} removed, {format_size(done.bytes)}"]
+    if done.broken:
+        lines[0] = "no block removed: a pin is broken, and nothing else could go"
+    if done.undecided:
+        blocks = f"{format_count(done.undecided, 'block')}, {format_size(done.undecided_bytes)}"
+        lines[0] = f"no block removed: a broken pin may keep the {blocks}, that no other pin needs"
+    if done.failed:
+        lines.append(f"{format_count(done.failed, 'file')} could not be removed; the next run tries again")
+    for pin, cid, code in done.broken:
+        what = "is not here, and no peer gave it" if code == BlockNotFound.code else "cannot be followed"
+        named = f"{pin.cid}{f' --name {shlex.quote(pin.name)}' if pin.name else ''}"
+        lines += [
+            f"broken pin {pin.cid} {pin.name}".rstrip() + f": {cid} {what} ({code})",
+            f"  to get it back: primedht pin {named}",
+            f"  to give it up:  primedht unpin {named}",
+        ]
+    return lines
+
+
 @app.command(epilog="Example: primedht gc")
 def gc(as_json: AsJson = False, control: Control = None, data_dir: DataDirOption = None) -> None:
     """Remove the blocks that no pin needs."""
@@ -199,15 +221,10 @@ def gc(as_json: AsJson = False, control: Control = None, data_dir: DataDirOption
         "failed": done.failed,
         "kept": done.kept,
         "broken": broken,
+        "undecided": done.undecided,
+        "undecided_bytes": done.undecided_bytes,
     }
-    lines = [f"{format_count(done.blocks, 'block')} removed, {format_size(done.bytes)}"]
-    if done.failed:
-        lines.append(f"{format_count(done.failed, 'file')} could not be removed; the next run tries again")
-    for pin, cid, code in done.broken:
-        lines.append(f"broken pin {pin.cid} {pin.name}: {cid} ({code}); pin it again, or unpin it")
-    if done.broken:
-        lines[0] = "no block removed: what a broken pin keeps is not known"
-    common.print_result(shown, *lines, as_json=as_json)
+    common.print_result(shown, *gc_lines(done), as_json=as_json)
     if done.broken or done.failed:
         raise typer.Exit(PARTIAL)
 

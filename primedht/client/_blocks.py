@@ -56,7 +56,8 @@ class Pin(NamedTuple):
 class Collected(NamedTuple):
     """What a collection removed. broken: pins whose DAG cannot be followed; then no block was removed.
 
-    Each with the CID where that is, and an error code. failed: files that could not be removed.
+    Each with the CID where that is, and an error code. failed: files that could not be removed. undecided,
+    undecided_bytes: blocks that stay because they may be what a broken pin keeps; no other needs them.
     """
 
     blocks: int
@@ -64,6 +65,8 @@ class Collected(NamedTuple):
     failed: int
     kept: int
     broken: tuple[tuple[Pin, Cid, str], ...]
+    undecided: int = 0
+    undecided_bytes: int = 0
 
 
 class DagStat(NamedTuple):
@@ -151,7 +154,8 @@ def collect() -> Call[Collected]:
         if prime.HasField("collected"):
             done = prime.collected
             broken = tuple((_pin(each.pin), Cid.from_bytes(each.cid), each.code) for each in done.broken)
-            yield Collected(done.blocks, done.bytes, done.failed, done.kept, broken)
+            counts = (done.blocks, done.bytes, done.failed, done.kept)
+            yield Collected(*counts, broken, done.undecided, done.undecided_bytes)
 
     return prime_call("collect", pb.CollectRequest(), on_prime, CONTROL_TIMEOUT_S)
 

@@ -261,7 +261,14 @@ async def list_pins(op: Operation) -> None:
 async def collect(op: Operation) -> None:
     """Answer CollectRequest."""
     done = await op.report_while(op.node.blocks.collect, pb.Progress.STORE)
-    result = pb.Collected(blocks=done.blocks, bytes=done.bytes, failed=done.failed, kept=done.kept)
+    result = pb.Collected(
+        blocks=done.blocks,
+        bytes=done.bytes,
+        failed=done.failed,
+        kept=done.kept,
+        undecided=done.undecided,
+        undecided_bytes=done.undecided_bytes,
+    )
     for broken in done.broken:
         result.broken.add(pin=_pin(broken.pin), cid=bytes(broken.cid), code=broken.code)
     await op.send(pb.PrimeResponse(collected=result))

@@ -1102,18 +1102,22 @@ class BrokenPin(_message.Message):
     def __init__(self, pin: _Optional[_Union[Pin, _Mapping]] = ..., cid: _Optional[bytes] = ..., code: _Optional[str] = ...) -> None: ...
 
 class Collected(_message.Message):
-    __slots__ = ("blocks", "bytes", "failed", "kept", "broken")
+    __slots__ = ("blocks", "bytes", "failed", "kept", "broken", "undecided", "undecided_bytes")
     BLOCKS_FIELD_NUMBER: _ClassVar[int]
     BYTES_FIELD_NUMBER: _ClassVar[int]
     FAILED_FIELD_NUMBER: _ClassVar[int]
     KEPT_FIELD_NUMBER: _ClassVar[int]
     BROKEN_FIELD_NUMBER: _ClassVar[int]
+    UNDECIDED_FIELD_NUMBER: _ClassVar[int]
+    UNDECIDED_BYTES_FIELD_NUMBER: _ClassVar[int]
     blocks: int
     bytes: int
     failed: int
     kept: int
     broken: _containers.RepeatedCompositeFieldContainer[BrokenPin]
-    def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., failed: _Optional[int] = ..., kept: _Optional[int] = ..., broken: _Optional[_Iterable[_Union[BrokenPin, _Mapping]]] = ...) -> None: ...
+    undecided: int
+    undecided_bytes: int
+    def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., failed: _Optional[int] = ..., kept: _Optional[int] = ..., broken: _Optional[_Iterable[_Union[BrokenPin, _Mapping]]] = ..., undecided: _Optional[int] = ..., undecided_bytes: _Optional[int] = ...) -> None: ...
 
 class StatDagRequest(_message.Message):
     __slots__ = ("cid",)

@@ -179,6 +179,9 @@ async def test_a_broken_pin_spares_all_that_was_here_and_is_named(tmp_path: Path
         collected = await lab.collector.collect()
         assert not stray.exists(), "it goes on with what no pin can need"
         assert [(broken.cid, broken.code) for broken in collected.broken] == [(MID.cid, "block_not_found")]
+        in_doubt = [block for block in ALL if block not in (TOP, MID)]
+        assert 0 < collected.undecided <= len(in_doubt)
+        assert 0 < collected.undecided_bytes <= sum(len(block.data) for block in in_doubt)
         assert await lab.here(A, B, C, TOP) == [True] * 4
         await lab.store.put([MID])
         assert (await lab.collector.collect()).broken == ()
