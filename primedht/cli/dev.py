@@ -58,7 +58,8 @@ def dev(
 ) -> None:
     """Run a local cluster until Ctrl-C.
 
-    Each node is a process with a temporary folder; how to talk to each is printed.
+    Each node is a process with a temporary folder; how to talk to each is printed. They keep each
+    other's large values and models.
     """
     with ExitStack() as stack:
         try:
@@ -74,14 +75,21 @@ def dev(
 
 def _start(count: int, network: str, folder: Path, stack: ExitStack) -> list[_DevNode]:
     """Start the first node, then the others, which join through it."""
+    from primedht.datadir import prepare_data_dir
+
+    names = [f"node-{number}" for number in range(1, count + 1)]
+    everyone = [str(prepare_data_dir(folder / name).identity().peer_id) for name in names]
     cluster: list[_DevNode] = []
-    for number in range(1, count + 1):
+    for name in names:
         bootstrap = cluster[0].ready["addrs"][:1] if cluster else []
-        cluster.append(_start_node(f"node-{number}", network, bootstrap, folder, stack))
+        cluster.append(_start_node(name, network, bootstrap, everyone, folder, stack))
     return cluster
 
 
-def _start_node(name: str, network: str, bootstrap: list[str], folder: Path, stack: ExitStack) -> _DevNode:
+def _start_node(
+    name: str, network: str, bootstrap: list[str], everyone: list[str], folder: Path, stack: ExitStack
+) -> _DevNode:
+    """everyone: peer ids of the cluster, whose large values the node keeps."""
     data_dir, log = folder / name, folder / f"{name}.log"
     command = [
         *(sys.executable, "-m", "primedht.cli", "run", "--data-dir", str(data_dir)),
@@ -94,7 +102,7 @@ def _start_node(name: str, network: str, bootstrap: list[str], folder: Path, sta
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log_stream,
-            env=_environment(),
+            env=_environment() | {"PRIMEDHT_REPLICATE_ALLOW": ",".join(everyone)},
             start_new_session=True,  # Ctrl-C is for us; a node takes a second signal as "at once"
         )
     stack.callback(_stop, process)

@@ -54,7 +54,7 @@ _SPARE_CONNECTIONS = 100  # between trimming and refusing
 )
 def p2pd(
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="[-FLAG[=VALUE]]...", help="As go-libp2p-daemon's p2pd.")
+        list[str] | None, typer.Argument(metavar="-FLAG[=VALUE]", help="As go-libp2p-daemon's p2pd.")
     ] = None,
 ) -> None:
     """Run a node in the place of go-libp2p-daemon's p2pd.

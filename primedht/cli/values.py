@@ -40,7 +40,10 @@ def put(
     once: Annotated[bool, typer.Option("--once", help="Store it once; do not keep it alive.")] = False,
     compress: Annotated[
         str | None,
-        typer.Option(metavar="HOW", help="Compress a large value: none, auto or zstd."),
+        typer.Option(
+            metavar="HOW",
+            help="Compress a large value: none, auto or zstd; else as records.compression says.",
+        ),
     ] = None,
     timeout: Timeout = "60s",
     as_json: AsJson = False,

@@ -32,6 +32,8 @@ def test_three_nodes_find_each_others_values_and_leave_nothing_behind(tmp_path: 
             stored = json.loads(primedht("put", "greeting", "hello", "--json", "--data-dir", first).stdout)
             assert sorted(stored["holders"]) == sorted(node["peer_id"] for node in nodes)
             assert primedht("get", "greeting", "--data-dir", last).stdout == b"hello"
+            large = primedht("put", "large", "-", "--data-dir", first, input=b"x" * 100_000).stdout
+            assert b"blocks here and on 2 other peers" in large
             assert primedht("get", "greeting", PRIMEDHT_CONTROL=nodes[1]["control"]).stdout == b"hello"
             process.send_signal(signal.SIGINT)
             assert process.wait(timeout=60) == 0
