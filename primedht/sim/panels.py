@@ -191,7 +191,7 @@ def draw_traffic(axis: Any, *, timeline: Sequence[tuple[float, str, int]]) -> No
     axis.stairs(rates, edges, color="#2e86ab", linewidth=1.2)
     axis.set(title="Traffic", xlabel="virtual seconds", ylabel="messages a second, all nodes")
     axis.set_xlim(edges[0], edges[-1])
-    axis.set_ylim(0, 1.2 * max(rates) or 1)
+    axis.set_ylim(0, 1.35 * max(rates) or 1)
     axis.yaxis.set_major_formatter("{x:,.0f}")
     _name_phases(axis, timeline)
 
