@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-_TYPE = re.compile(r" <\w+>$")  # of an argument: its text says what it is
+_TYPE = re.compile(r" <[\w[\]]+>$")  # of an argument: its text says what it is
 
 
 class Entry(NamedTuple):

@@ -21,7 +21,7 @@ def check_configuration(file: Path | None) -> tuple[Loaded, Finding]:
     variables = sum(origin.startswith("environment") for origin in loaded.origins.values())
     parts = [*sources, *([f"{variables} environment variable{'s' * (variables > 1)}"] if variables else [])]
     given = " and ".join(parts) or "all defaults"
-    text = f"{given}; a node started here joins {loaded.config.protocol_id}"
+    text = f"{given}; a new node would join {loaded.config.protocol_id}"
     return loaded, Finding.good("configuration", text)
 
 

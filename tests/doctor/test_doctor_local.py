@@ -100,7 +100,7 @@ def test_the_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     file.write_text('[network]\nname = "lab"\n')
     monkeypatch.setenv("PRIMEDHT_DHT_ALPHA", "4")
     _, finding = local.check_configuration(file)
-    assert finding.text == f"{file} and 1 environment variable; a node started here joins /lab/kad/1.0.0"
+    assert finding.text == f"{file} and 1 environment variable; a new node would join /lab/kad/1.0.0"
     file.write_text("[dht]\naplha = 4\n")
     loaded, finding = local.check_configuration(file)
     assert (finding.code, loaded.config) == ("config_invalid", Config())
