@@ -121,7 +121,7 @@ class Lookups:
         Args:
             timeout_s: seconds; when they pass, the result is what is known by then.
             judge: looks at each answer. A `ProtocolViolation` makes it a failed request.
-            enough: asked after each answer; True ends the lookup.
+            enough: asked after each answer, and when somebody is late; True ends the lookup.
             lacking: asked when the lookup has ended by itself; as long as it is True, the slow ones among
                 the R closest are waited for. A dial that began before a cut healed may hang so long.
             avoids: whom it neither asks nor finds, as if they were not there.
@@ -131,6 +131,7 @@ class Lookups:
         query = self._query(target, avoids, count)
         asked: dict[PeerId, Asked] = {}
         heard_from: dict[PeerId, PeerId] = {}
+        somebody_late = False
         began = trio.current_time()
         send, receive = trio.open_memory_channel[_Outcome](limits.QUERY_PEERS_MAX)
         async with trio.open_nursery() as nursery:
@@ -139,7 +140,11 @@ class Lookups:
                     with trio.CancelScope() as patience:  # of many outcomes, until somebody is late
                         while True:
                             now = trio.current_time()
-                            for ask in query.poll(now):
+                            asks = query.poll(now)
+                            if somebody_late and not query.finished and enough(query):
+                                query.stop("enough")
+                                break
+                            for ask in asks:
                                 named_by = heard_from.get(ask.peer) if ask.hop > 1 else None
                                 asked[ask.peer] = Asked(
                                     ask.peer, ask.hop, now - began, 0.0, "abandoned", heard_from=named_by
@@ -155,6 +160,8 @@ class Lookups:
                                 heard_from.setdefault(peer, taken.peer)
                             if not query.finished and enough(query):
                                 query.stop("enough")
+                            somebody_late = False
+                    somebody_late = patience.cancelled_caught
                 while lacking() and self._awaits_close(target, asked.values()):
                     outcome = await receive.receive()
                     taken, _ = self._take(query, outcome, judge, began, avoids)

@@ -94,7 +94,8 @@ class Query:
         target: where it leads.
         seeds: the first peers to ask: the k closest of our routing table.
         slow_after_s, late_after_s: per peer, read when it is asked, and again when that time has come: more
-            may be known by then. late_after_s: None means that nobody is late before being slow.
+            may be known by then. For the closest the latter is read with each answer. If it is not given,
+            nobody is late before being slow.
         exclude: never asked and never in the result: we ourselves, and whoever we ask on behalf of.
         key_of: maps a peer to its keyspace point, injectively; tests use tiny spaces.
     """
@@ -179,6 +180,7 @@ class Query:
             hop=entry.hop + 1,
         )
         self._fruitless = 0 if progress else self._fruitless + 1
+        self._hasten()
         self._settle(now)
 
     def on_failed(self, peer: PeerId, now: float) -> None:
@@ -248,6 +250,12 @@ class Query:
         answered = self._peers.count_answered(wanted)
         if answered is not None and (answered or not self._peers.count(PeerState.SLOW)):
             self._stopped = "converged" if answered == wanted else "exhausted"
+
+    def _hasten(self) -> None:
+        """Wait no longer for the closest than is known by now: a first lookup measures as it goes."""
+        for entry in self._peers.closest_live(self._resiliency, with_late=False):
+            if entry.state is PeerState.WAITING:
+                entry.late_at = min(entry.late_at, entry.asked_at + self._late_after_s(entry.peer))
 
     def _give_up_in_part(self, entry: QueriedPeer, now: float) -> None:
         if not entry.late and entry.late_at <= now:

@@ -15,6 +15,7 @@ from engine_lab import (
     small,
 )
 
+from primedht import limits
 from primedht.dht.value_store import StoredRecord
 from primedht.errors import InvalidKey, InvalidRecord, ProtocolViolation, QuorumNotReached, ValueNotFound
 from primedht.ids import PeerId
@@ -180,6 +181,20 @@ async def test_an_invalid_key_is_refused_before_anything_is_sent(autojump_clock)
                 [_ async for _ in dht.find_providers(key)]
         for asked in (MessageType.PUT_VALUE, MessageType.GET_VALUE, MessageType.GET_PROVIDERS):
             assert world.network.traffic.sent[asked] == before[asked]
+
+
+async def test_a_first_read_waits_for_a_silent_holder_no_longer_than_for_others(autojump_clock):
+    """What its own answers took tells when a holder is late; and then it is over, without another answer."""
+    async with SimWorld(63, 30, links=LINKS, start="prefilled") as world:
+        reader, writer = world.closest(b"key", 30)[-2:]
+        await writer.dht.put_value(b"key", b"value", keep=False)
+        for node in world.nodes:
+            if node is not reader:
+                await reader.host.connect(node.peer, timeout_s=10)
+        await world.closest(b"key", 2)[1].crash(silent=True)
+        began = trio.current_time()
+        assert (await reader.dht.get_value(b"key")).value == b"value"
+        assert trio.current_time() - began < limits.SLOW_AFTER_S / 2
 
 
 async def test_a_silent_server_does_not_stall(autojump_clock):

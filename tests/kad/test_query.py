@@ -302,6 +302,20 @@ def test_patience_is_read_again_when_its_time_has_come() -> None:
     assert asked(query, 1.5) == [peer(4), peer(5), peer(6)], "nothing comes closer: all at once"
 
 
+def test_an_answer_shortens_the_patience_with_the_closest() -> None:
+    """A node's first lookup measures as it goes: it must not wait as long as who knows nothing."""
+    late_after_s = {peer(1): 5.0}
+    query = a_hedging_query(late_after_s)
+    assert asked(query) == [peer(1), peer(2)]
+    late_after_s[peer(1)] = 0.5
+    query.on_answered(peer(2), [], 0.2)
+    assert query.next_deadline() == 0.5
+    late_after_s[peer(1)] = 8.0
+    asked(query, 0.3)
+    query.on_answered(peer(3), [], 0.4)
+    assert query.next_deadline() == 0.5, "never longer"
+
+
 @given(peers=tiny_peers(), target=tiny_keys(), data=st.data())
 def test_late_peers_change_nothing_in_what_is_found(
     peers: list[PeerId], target: Key, data: st.DataObject
