@@ -21,6 +21,10 @@ class Rpc(Protocol):
     Raises `PeerUnreachable`, `PeerTimeout` or `ProtocolViolation`, and nothing else.
     """
 
+    async def reach(self, peer: PeerId, *, timeout_s: float) -> None:
+        """Dial unless there is a connection: before a message that must not grow old meanwhile."""
+        ...
+
     async def request(self, peer: PeerId, message: Message, *, timeout_s: float) -> Message:
         """Send `message` and return the reply, which has the same type."""
         ...

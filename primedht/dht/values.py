@@ -238,11 +238,13 @@ class Values:
 
     async def send(self, peer: PeerId, stored: StoredRecord) -> None:
         """PUT_VALUE `stored` to `peer`. Raises `RemoteError`, or `InvalidRecord` if it ends too soon."""
-        record = self._to_wire(stored)
-        request = Message(MessageType.PUT_VALUE, stored.key, record)
-        started = trio.current_time()
+        deadline = trio.current_time() + self._request_timeout_s
         try:
-            reply = await self._rpc.request(peer, request, timeout_s=self._request_timeout_s)
+            await self._rpc.reach(peer, timeout_s=self._request_timeout_s)
+            started = trio.current_time()
+            record = self._to_wire(stored)  # not before: a copy would live longer by what a dial takes
+            request = Message(MessageType.PUT_VALUE, stored.key, record)
+            reply = await self._rpc.request(peer, request, timeout_s=max(0.0, deadline - started))
         except ProtocolViolation:
             raise  # most likely a refusal: everyone resets what they will not store
         except RemoteError as error:

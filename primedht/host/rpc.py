@@ -117,6 +117,14 @@ class KadRpc:
     def _on_closed(self, connection: Connection) -> None:
         self._pools.pop(connection, None)
 
+    async def reach(self, peer: PeerId, *, timeout_s: float) -> None:
+        with trio.move_on_after(timeout_s):
+            if self._swarm.connection_to(peer) is None:
+                await self._swarm.connect(peer)
+            return
+        self.counts["timed_out"] += 1
+        raise PeerTimeout(f"no connection to {peer} within {timeout_s:g} s")
+
     async def request(self, peer: PeerId, message: Message, *, timeout_s: float) -> Message:
         reply = await self._timed(peer, message, timeout_s, replies=True)
         if reply is None:

@@ -97,6 +97,9 @@ class SimHost:
 
     # --- Rpc ----------------------------------------------------------------------------------------
 
+    async def reach(self, peer: PeerId, *, timeout_s: float) -> None:
+        await self._connection_to(peer, (), trio.current_time() + timeout_s)
+
     async def request(self, peer: PeerId, message: Message, *, timeout_s: float) -> Message:
         deadline = trio.current_time() + timeout_s
         reply = await self._exchange(peer, message, deadline, wants_reply=True)

@@ -22,6 +22,7 @@ from primedht.ids import PeerId
 from primedht.kad.messages import Message, MessageType, Record
 from primedht.sim.checkers import holders
 from primedht.sim.clock import true_unix_now
+from primedht.sim.faults import ConstantLatency, Links
 from primedht.sim.peer import answering, silent
 from primedht.sim.world import SimWorld
 
@@ -402,6 +403,21 @@ async def test_a_copy_starts_no_new_life(autojump_clock):
         await trio.sleep(50)
         await client.request(node.peer, put)
         assert (await node.dht.storage.get(b"key")).expires_unix_s == before
+
+
+async def test_a_copy_lives_no_longer_by_what_a_dial_takes(autojump_clock):
+    """Extra: the seconds left are those of when it leaves; 200 nodes in churn lengthened lives by 3.5 s."""
+    links = Links(ConstantLatency(0.5), handshake_round_trips=6)
+    async with SimWorld(64, 1, links=links, config=small(ttl=600)) as world:
+        (node,) = world.nodes
+        peer = await world.add_peer(answering())
+        node.host.address_book.add(peer.peer, peer.host.address_book.own_addrs(), ttl_s=600)
+        now = true_unix_now()
+        stored = StoredRecord(b"key", b"value", received_unix_s=now, expires_unix_s=now + 100)
+        await node.dht.values.send(peer.peer, stored)
+        assert true_unix_now() - now > 6
+        (received,) = peer.received_of(MessageType.PUT_VALUE)
+        assert received.message.record.ttl_s <= 100 - 6
 
 
 async def test_reading_corrects_and_caches_in_the_background(autojump_clock):

@@ -99,6 +99,10 @@ class FakeHost:
         ours, theirs = stream_pair(peer, self._addr, protocol)
         return theirs, self.handlers[protocol](ours)
 
+    async def reach(self, peer: PeerId, *, timeout_s: float) -> None:
+        if peer not in self.connected():
+            raise PeerUnreachable("nobody answers")
+
     async def request(self, peer: PeerId, message: Message, *, timeout_s: float) -> Message:
         """Only connected peers answer, and know everybody."""
         if peer not in self.connected():
