@@ -33,6 +33,9 @@ _NODE_BYTES_MAX = 512 << 10
 _OWN_RECORD_BYTES_MAX = 128
 """When it is announced next: a node with 10,000 provider records keeps 636 KB in all."""
 
+_PROVIDER_BYTES_MAX = 640
+"""In the index of the provider store, some 520; its quota counts 680 a record."""
+
 _IDLE_MESSAGES_PER_S_MAX = 20.0
 """Of one node, replies included; the busiest of any scenario sends 2, and 10 after sessions of a minute."""
 
@@ -153,6 +156,7 @@ async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:
         some,
         per_node_bytes_max=_NODE_BYTES_MAX,
         per_own_record_bytes_max=_OWN_RECORD_BYTES_MAX,
+        per_provider_bytes_max=_PROVIDER_BYTES_MAX,
     )
     k = world.config.k_bucket_size
     run.check(
