@@ -13,29 +13,12 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from primedht.sim.plots import GRID, INK, STYLE
+
 COLOURS = {"primedht": "#d1495b", "go": "#2e86ab", "js": "#edae49", "pylibp2p": "#8d99ae"}
 LABELS = {"primedht": "PrimeDHT", "go": "go-libp2p", "js": "js-libp2p", "pylibp2p": "py-libp2p"}
-_INK, _GRID = "#22223b", "#d9dce3"
 
-mpl.rcParams.update(
-    {
-        "svg.hashsalt": "primedht",  # the same figures give the same file
-        "svg.fonttype": "none",  # text stays text
-        "font.family": "DejaVu Sans",
-        "font.size": 9,
-        "axes.edgecolor": _GRID,
-        "axes.labelcolor": _INK,
-        "axes.titlesize": 10,
-        "axes.titleweight": "bold",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "text.color": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "figure.facecolor": "white",
-    }
-)
+mpl.rcParams.update(STYLE)
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -55,7 +38,7 @@ def _bars(
         axes.bar_label(drawn, [_short(value) for value in values], fontsize=6, padding=1.5)
     axes.set_xticks(range(len(groups)), groups)
     axes.set_ylabel(label)
-    axes.grid(axis="y", color=_GRID, linewidth=0.6)
+    axes.grid(axis="y", color=GRID, linewidth=0.6)
     if log:
         axes.set_yscale("log")
         axes.margins(y=0.12)
@@ -120,9 +103,9 @@ def draw_ratios(ratios: Mapping[str, float], wanted: Mapping[str, float], path: 
         digits = 1 if names is times else 2
         axes.bar_label(drawn, [f"{ratios[name]:.{digits}f}" for name in shown], padding=4)
         for place, name in enumerate(shown):
-            axes.plot([wanted[name]] * 2, [place - 0.42, place + 0.42], color=_INK, linewidth=2)
+            axes.plot([wanted[name]] * 2, [place - 0.42, place + 0.42], color=INK, linewidth=2)
         axes.set_title(title)
-        axes.grid(axis="x", color=_GRID, linewidth=0.6)
+        axes.grid(axis="x", color=GRID, linewidth=0.6)
         axes.margins(x=0.12)
     figure.supxlabel("the dark line is what was wanted", fontsize=8)
     save(figure, path)
@@ -149,7 +132,7 @@ def draw_clients(answers: Mapping[str, Any], path: Path) -> None:
     for axes in (left, right):
         axes.set_xlabel("clients, each with one request under way")
         axes.set_ylim(bottom=0)
-        axes.grid(color=_GRID, linewidth=0.6)
+        axes.grid(color=GRID, linewidth=0.6)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
     save(figure, path)

@@ -20,28 +20,31 @@ _EDGE_INCHES = 0.6
 _LEGEND_INCHES = 0.25
 _LEGEND_COLUMNS = 4
 _DPI = 130
-_INK, _GRID = "#22223b", "#d9dce3"
-_STYLE: Any = {
-    "svg.hashsalt": "primedht",
+INK, GRID = "#22223b", "#d9dce3"
+STYLE: dict[str, Any] = {
+    "svg.hashsalt": "primedht",  # the same figures give the same file
     "svg.fonttype": "none",  # text stays text
     "font.family": "DejaVu Sans",
     "font.size": 9,
-    "axes.edgecolor": _GRID,
-    "axes.labelcolor": _INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": INK,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": "white",
+}
+"""Of all charts of the project, those of the benchmarks included."""
+_PANEL_STYLE: Any = STYLE | {
     "axes.grid": True,
-    "grid.color": _GRID,
+    "grid.color": GRID,
     "grid.linewidth": 0.6,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
     "xtick.major.size": 0,
     "ytick.major.size": 0,
-    "figure.facecolor": "white",
 }
 
 
@@ -68,7 +71,7 @@ def draw(result: Result, path: Path) -> None:
     from matplotlib.figure import Figure
 
     check_path(path)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_PANEL_STYLE):
         drawn = _panels(result)
         handles = panels.legend_handles(result.measures)
         legend_inches = _LEGEND_INCHES * -(-max(1, len(handles)) // _LEGEND_COLUMNS)

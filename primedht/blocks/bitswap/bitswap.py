@@ -214,9 +214,7 @@ class Bitswap:
                 message = await self._receive(stream, reader)
                 if message is None:
                     return
-            if patience.cancelled_caught:
-                return
-            if self._is_closed:
+            if patience.cancelled_caught or self._is_closed:
                 return
             self._on_message(stream.peer, message)
 
