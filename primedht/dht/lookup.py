@@ -1,7 +1,6 @@
-"""Lookups: a `Query` driven over the network, and the trace of how it went.
+"""Lookups: what a node asks whom to find the peers closest to a key, and what it learns on the way.
 
-Every ask is one task that ends in exactly one outcome, so nothing here waits longer than a
-request's own time limit. Whoever answers is a candidate for the routing table; whoever fails leaves it.
+Whoever answers is a candidate for the routing table; whoever fails leaves it.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from primedht import limits
 from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports
+from primedht.dht.query_run import AnyQuery, Enough, Lacking, Outcome, QueryRun
 from primedht.errors import PeerTimeout, ProtocolViolation, RemoteError
 from primedht.ids import PeerId
 from primedht.kad.disjoint import DisjointQueries
@@ -23,7 +23,7 @@ from primedht.kad.diversity import without_crowded_groups
 from primedht.kad.key import Key, common_prefix_length, key_of
 from primedht.kad.messages import Message, MessageType, PeerInfo
 from primedht.kad.netsize import NetworkSize
-from primedht.kad.query import Ask, Query, QueryLimits
+from primedht.kad.query import Query, QueryLimits
 from primedht.results import Asked, AskOutcome, Trace
 from primedht.wire import addrs
 
@@ -31,9 +31,6 @@ Verdict = Literal["value", "nothing"]
 """What an answer was worth: `value` if it carried an acceptable record or provider."""
 
 Judge = Callable[[PeerId, Message], Verdict]
-AnyQuery = Query | DisjointQueries
-Enough = Callable[[AnyQuery], bool]
-Lacking = Callable[[], bool]
 Avoids = Callable[[PeerId], bool]
 
 
@@ -43,15 +40,6 @@ class LookupResult:
 
     closest: tuple[PeerId, ...]
     trace: Trace
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    ask: Ask
-    started_s: float
-    dialled: bool
-    reply: Message | None
-    error: RemoteError | None
 
 
 class Lookups:
@@ -129,61 +117,22 @@ class Lookups:
         """
         target = key_of(message.key)
         query = self._query(target, avoids, count)
-        asked: dict[PeerId, Asked] = {}
-        heard_from: dict[PeerId, PeerId] = {}
-        somebody_late = False
-        began = trio.current_time()
-        send, receive = trio.open_memory_channel[_Outcome](limits.QUERY_PEERS_MAX)
-        async with trio.open_nursery() as nursery:
-            with trio.move_on_after(timeout_s) as time_limit:
-                while not query.finished:
-                    with trio.CancelScope() as patience:  # of many outcomes, until somebody is late
-                        while True:
-                            now = trio.current_time()
-                            asks = query.poll(now)
-                            if somebody_late and not query.finished and enough(query):
-                                query.stop("enough")
-                                break
-                            for ask in asks:
-                                named_by = heard_from.get(ask.peer) if ask.hop > 1 else None
-                                asked[ask.peer] = Asked(
-                                    ask.peer, ask.hop, now - began, 0.0, "abandoned", heard_from=named_by
-                                )
-                                nursery.start_soon(self._ask, ask, message, now - began, send)
-                            if query.finished:
-                                break
-                            patience.deadline = query.next_deadline()
-                            outcome = await receive.receive()
-                            taken, closer = self._take(query, outcome, judge, began, avoids)
-                            asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
-                            for peer in closer:
-                                heard_from.setdefault(peer, taken.peer)
-                            if not query.finished and enough(query):
-                                query.stop("enough")
-                            somebody_late = False
-                    somebody_late = patience.cancelled_caught
-                while lacking() and self._awaits_close(target, asked.values()):
-                    outcome = await receive.receive()
-                    taken, _ = self._take(query, outcome, judge, began, avoids)
-                    asked[taken.peer] = replace(taken, heard_from=asked[taken.peer].heard_from)
-            if time_limit.cancelled_caught:
-                query.stop("timeout")
-            nursery.cancel_scope.cancel()
-        took_s = trio.current_time() - began
-        for entry in asked.values():
-            waited_s = took_s - entry.started_s
-            if entry.outcome == "abandoned" and waited_s >= self._peers.slow_after_s(entry.peer):
+        run = QueryRun(
+            query,
+            lambda entry: self._request(entry, message),
+            lambda outcome: self._take(outcome, query, judge, avoids),
+        )
+        took_s = await run.walk(
+            timeout_s=timeout_s,
+            enough=enough,
+            lacking=lambda: lacking() and self._awaits_close(target, run.asked()),
+        )
+        asked = run.asked()
+        for entry in asked:
+            if entry.outcome == "abandoned" and entry.took_s >= self._peers.slow_after_s(entry.peer):
                 self._peers.doubt(entry.peer)
         result = query.result()
-        trace = Trace(
-            target=message.key,
-            asked=tuple(
-                _abandoned(entry, took_s) if entry.outcome == "abandoned" else entry
-                for entry in asked.values()
-            ),
-            stopped=result.stopped,
-            took_s=took_s,
-        )
+        trace = Trace(message.key, asked, result.stopped, took_s)
         answered = set(result.answered)
         return LookupResult(tuple(peer for peer in result.closest_peers if peer in answered), trace)
 
@@ -212,48 +161,43 @@ class Lookups:
             slow_after_s=slow_after_s, late_after_s=late_after_s, exclude=own,
         )  # fmt: skip
 
-    async def _ask(
-        self, ask: Ask, message: Message, started_s: float, send: trio.MemorySendChannel[_Outcome]
-    ) -> None:
+    async def _request(self, entry: Asked, message: Message) -> Outcome:
         reply, error = None, None
-        dialled = not self._peers.is_connected(ask.peer)
+        dialled = not self._peers.is_connected(entry.peer)
+        began = trio.current_time()
         try:
-            reply = await self._rpc.request(ask.peer, message, timeout_s=self._request_timeout_s)
+            reply = await self._rpc.request(entry.peer, message, timeout_s=self._request_timeout_s)
         except RemoteError as failure:
             error = failure
-        send.send_nowait(_Outcome(ask, started_s, dialled, reply, error))
+        return Outcome(replace(entry, took_s=trio.current_time() - began), dialled, reply, error)
 
     def _take(
-        self, query: AnyQuery, outcome: _Outcome, judge: Judge, began: float, avoids: Avoids | None
+        self, outcome: Outcome, query: AnyQuery, judge: Judge, avoids: Avoids | None
     ) -> tuple[Asked, list[PeerId]]:
         """Report `outcome` to the query and the routing table.
 
         Returns its line of the trace, and the peers that it told of.
         """
         now = trio.current_time()
-        ask, reply, error = outcome.ask, outcome.reply, outcome.error
-        took_s = now - began - outcome.started_s
+        asked, reply, error = outcome.asked, outcome.reply, outcome.error
         verdict: Verdict = "nothing"
         if reply is not None:
             try:
-                verdict = judge(ask.peer, reply)
+                verdict = judge(asked.peer, reply)
             except ProtocolViolation as violation:
                 error = violation
         if reply is None or error is not None:
             assert error is not None
-            self._peers.failed(ask.peer, error)
-            query.on_failed(ask.peer, now)
-            return Asked(ask.peer, ask.hop, outcome.started_s, took_s, _outcome_of(error)), []
-        self._peers.answered(ask.peer, took_s=took_s, dialled=outcome.dialled)
+            self._peers.failed(asked.peer, error)
+            query.on_failed(asked.peer, now)
+            return replace(asked, outcome=_outcome_of(error)), []
+        self._peers.answered(asked.peer, took_s=asked.took_s, dialled=outcome.dialled)
         # Of a peer that names more nobody is heard of: each may cost a dial.
         closer = self._usable(reply.closer_peers)[: self._closer_max]
         self._peers.hear(closer)
         named = [info.id for info in closer if avoids is None or not avoids(info.id)]
-        query.on_answered(ask.peer, named, now)
-        answered = Asked(
-            ask.peer, ask.hop, outcome.started_s, took_s, "answered", len(closer), verdict == "value"
-        )
-        return answered, named
+        query.on_answered(asked.peer, named, now)
+        return replace(asked, outcome="answered", closer=len(closer), has_value=verdict == "value"), named
 
     def _usable(self, infos: Iterable[PeerInfo]) -> list[PeerInfo]:
         """Drop closer peers that this network's rules forbid (go: query and diversity filters)."""
@@ -270,10 +214,6 @@ def nearest_of(peers: Iterable[PeerId], target: Key, n: int) -> list[PeerId]:
 
 def _ips_of(info: PeerInfo) -> list[str]:
     return [str(ip) for addr in info.addrs if (ip := addrs.ip_of(addr)) is not None]
-
-
-def _abandoned(entry: Asked, took_s: float) -> Asked:
-    return replace(entry, took_s=took_s - entry.started_s)
 
 
 def _outcome_of(error: RemoteError) -> AskOutcome:

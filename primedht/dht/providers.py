@@ -25,10 +25,11 @@ from primedht.clock import WallClock
 from primedht.dht.announcement import Announcement, Optimism
 from primedht.dht.config import DhtConfig, seconds
 from primedht.dht.events import Events
-from primedht.dht.lookup import AnyQuery, Lookups, Verdict
+from primedht.dht.lookup import Lookups, Verdict
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Ports, Requester
 from primedht.dht.provider_store import ProviderStore
+from primedht.dht.query_run import AnyQuery
 from primedht.dht.sweep import sweep
 from primedht.errors import InvalidKey, PrimeDhtError
 from primedht.ids import PeerId

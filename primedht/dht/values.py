@@ -21,10 +21,11 @@ import trio
 from primedht import limits
 from primedht.clock import WallClock
 from primedht.dht.config import DhtConfig, seconds
-from primedht.dht.lookup import AnyQuery, LookupResult, Lookups, Verdict, nearest_of
+from primedht.dht.lookup import LookupResult, Lookups, Verdict, nearest_of
 from primedht.dht.peers import Peers
 from primedht.dht.placement import place
 from primedht.dht.ports import Ports, Requester
+from primedht.dht.query_run import AnyQuery
 from primedht.dht.region import peers_around
 from primedht.dht.streaming import Spawn
 from primedht.dht.value_index import IndexEntry, quota_block
