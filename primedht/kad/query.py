@@ -1,7 +1,7 @@
 """One iterative query towards a key: whom to ask next, and when to stop.
 
 Pure: no I/O, clock, randomness or logging. The owner sends what `poll` returns and reports each
-outcome, in whatever order they come (`dht/lookup.py` does it with tasks, the tests by hand).
+outcome, in whatever order they come (`dht/query_run.py` does it with tasks, the tests by hand).
 
     query = Query(target, seeds, limits, slow_after_s=rtts.slow_after_s, exclude={own_id})
     while not query.finished:

@@ -64,10 +64,10 @@ class Workload:
         self.ledger.on_put(result, written)
         return True
 
-    async def get(self, node: SimNode, key: bytes, *, kind: str = "get") -> Judgement:
+    async def get(self, node: SimNode, key: bytes, *, kind: str = "get") -> Judgement | None:
         """Read `key`, whose first write was acknowledged, and count the read by what it brought.
 
-        A reader that crashes meanwhile is no live node: its read does not count.
+        A reader that crashes meanwhile is no live node: its read does not count, and None is returned.
         """
         reading, life = self.ledger.begin_read(key), node.starts_count
         found = None
@@ -78,12 +78,13 @@ class Workload:
                 pass
             except (PrimeDhtError, RuntimeError):
                 if not node.running or node.starts_count != life:
-                    return "ok"
+                    return None
             judgement = self.ledger.judge(key, found, reading)
             operation.ok = judgement == "ok"
             operation.hops = found.trace.hops if found is not None and found.trace is not None else 0
-        if node.running and node.starts_count == life:
-            self.measures.read(judgement)
+        if not node.running or node.starts_count != life:
+            return None
+        self.measures.read(judgement)
         return judgement
 
     async def provide(self, node: SimNode, multihash: bytes) -> bool:

@@ -58,7 +58,8 @@ async def run(run: Run) -> None:
             key = keys[run.rng.randrange(len(keys))]
             if run.rng.random() < _UPDATED_SHARE:
                 await work.put(work.node(), key, kind="update")
-            await work.get(work.node(), key)
+            while await work.get(work.node(), key) is None:
+                pass  # the reader went: another one reads
             if not number % 2:
                 at, searcher = run.rng.randrange(stay), work.node()
                 life = searcher.starts_count
