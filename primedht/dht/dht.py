@@ -20,6 +20,7 @@ from primedht import limits
 from primedht.dht import maintenance
 from primedht.dht.bootstrap import Bootstrap, load_snapshot, save_snapshot, texts_of
 from primedht.dht.config import DhtConfig, seconds
+from primedht.dht.copies import Copies
 from primedht.dht.events import Events, Outcome
 from primedht.dht.handlers import Handlers
 from primedht.dht.lookup import LookupResult, Lookups, Verdict
@@ -87,8 +88,9 @@ class Dht:
             ipfs_keys_only=config.ipfs_keys_only,
             value_bytes_max=config.value_bytes_max,
         )
+        self.copies = Copies(values, self._validator, config, clock=ports.clock)
         self.values = Values(
-            ports, self.peers, self.lookups, values, self._validator, config, spawn=self._spawn
+            ports, self.peers, self.lookups, self.copies, self._validator, config, spawn=self._spawn
         )
         self.providers = Providers(
             ports, self.peers, self.lookups, providers, config, self.events, spawn=self._spawn
@@ -97,7 +99,7 @@ class Dht:
         self.bootstrap = Bootstrap(ports, self.peers, self.lookups, config, bootstrap)
         handlers = Handlers(
             self.peers,
-            self.values,
+            self.copies,
             self.providers,
             bucket_size=config.k_bucket_size,
             public=config.network_kind == "public",
@@ -120,7 +122,7 @@ class Dht:
     @property
     def storage(self) -> ValueStore:
         """The records held here (the seed's word)."""
-        return self.values.store
+        return self.copies.store
 
     # --- values --------------------------------------------------------------------------------------
 

@@ -13,10 +13,10 @@ from __future__ import annotations
 from itertools import chain
 
 from primedht import limits
+from primedht.dht.copies import Copies
 from primedht.dht.peers import Peers
 from primedht.dht.ports import Requester
 from primedht.dht.providers import Providers
-from primedht.dht.values import Values
 from primedht.errors import ProtocolViolation
 from primedht.ids import PeerId
 from primedht.kad import codec
@@ -31,10 +31,10 @@ class Handlers:
     """Serves the kad protocol for one node; `handle` is the host's `RequestHandler`."""
 
     def __init__(
-        self, peers: Peers, values: Values, providers: Providers, *, bucket_size: int, public: bool
+        self, peers: Peers, copies: Copies, providers: Providers, *, bucket_size: int, public: bool
     ) -> None:  # fmt: skip
         self._peers = peers
-        self._values = values
+        self._copies = copies
         self._providers = providers
         self._bucket_size = bucket_size
         self._public = public
@@ -71,7 +71,7 @@ class Handlers:
     async def _get_value(self, requester: Requester, message: Message) -> Message:
         if not message.key:
             raise ProtocolViolation("GET_VALUE without a key")
-        record = await self._values.held(message.key)
+        record = await self._copies.held(message.key)
         used_bytes = len(message.key) + _ENVELOPE_BYTES
         budget = min(
             limits.SMALL_REPLY_BYTES_MAX - used_bytes,
@@ -84,7 +84,7 @@ class Handlers:
         record = message.record
         if record is None or not message.key or record.key != message.key:
             raise ProtocolViolation("PUT_VALUE needs a record under the message's own key")
-        await self._values.receive(requester, record)
+        await self._copies.receive(requester, record)
         return Message(MessageType.PUT_VALUE, message.key, record)
 
     async def _add_provider(self, requester: Requester, message: Message) -> None:

@@ -73,7 +73,7 @@ class Repair:
         """Peers that may have started anew since, with an empty store: what they hold is unknown."""
         peers.watch(joined=self._on_joined, left=self._on_interrupted, reconnected=self._on_interrupted)
         values.on_stored = self.note_stored
-        values.on_received = self.note_received
+        values.copies.on_received = self.note_received
 
     def note_stored(self, key: bytes, holders: Sequence[PeerId]) -> None:
         """A record of `key` is held here since now, and by `holders`; its other closest peers must get it."""
@@ -268,7 +268,7 @@ class Repair:
         self._peers.answered(peer)
         if reply.record is not None and reply.record.key == entry.key:
             await self._spend(len(reply.record.value))
-            if await self._values.merge_reply(reply.record):
+            if await self._values.copies.merge(reply.record):
                 return "held"
         return await self._send(entry, peer)
 

@@ -33,7 +33,7 @@ async def check_machine(node: Node) -> list[Finding]:
             synchronised=machine.clock_is_synchronised(),
             stepped_s=node.clock_steps.stepped_s(),
             uptime_s=node.uptime_s,
-            writers_ahead_s=node.dht.values.writer_clocks.ahead_s(),
+            writers_ahead_s=node.dht.copies.writer_clocks.ahead_s(),
         ),
     ]
 

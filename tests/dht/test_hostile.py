@@ -240,18 +240,18 @@ async def test_an_owner_that_equivocates_without_end_fills_no_log(autojump_clock
         )  # fmt: skip
 
     async with SimWorld(12, 1, links=LINKS, config=small()) as world:
-        values = world.nodes[0].dht.values
+        copies = world.nodes[0].dht.copies
         lines = []
         monkeypatch.setattr(
-            "primedht.dht.values.log.warning", lambda event, **_: lines.append(event), raising=False
+            "primedht.dht.copies.log.warning", lambda event, **_: lines.append(event), raising=False
         )
         for _ in range(100):
-            values._report_equivocation(signed(b"k", b"a"), signed(b"k", b"b"))
+            copies.report_equivocation(signed(b"k", b"a"), signed(b"k", b"b"))
         assert lines == ["equivocation"]
         for number in range(2 * limits.EQUIVOCATIONS_MAX):
             key = b"%d" % number
-            values._report_equivocation(signed(key, b"a"), signed(key, b"b"))
-        assert len(values._equivocations) <= limits.EQUIVOCATIONS_MAX
+            copies.report_equivocation(signed(key, b"a"), signed(key, b"b"))
+        assert len(copies._equivocations) <= limits.EQUIVOCATIONS_MAX
 
 
 # --- providers ------------------------------------------------------------------------------------------

@@ -168,7 +168,7 @@ async def test_a_deletion_that_lost_its_flag_on_the_way_revives_nothing(autojump
         assert await put(client, node, tombstone(written_s_ago=60)) == "stored"
         assert await put(client, node, Record(KEY, b"", ttl_s=600)) == StaleRecord.code
         for stamp in ("", rfc3339.format_unix_ns(int((true_unix_now() - 1) * 1e9))):
-            assert await node.dht.values.merge_reply(Record(KEY, b"", time_received=stamp))
+            assert await node.dht.copies.merge(Record(KEY, b"", time_received=stamp))
             assert (await held(node)).tombstone
 
 
@@ -345,7 +345,7 @@ async def test_an_old_replica_does_not_come_back_when_a_newer_one_has_ended(
         assert await served(client, node, old.key) is None
         for copy in (old, replace(old, ttl_s=3600), replace(old, ttl_s=3600, writer_unix_ms=0)):
             assert await put(client, node, copy) == StaleRecord.code
-        assert not await node.dht.values.merge_reply(replace(old, ttl_s=3600))
+        assert not await node.dht.copies.merge(replace(old, ttl_s=3600))
         assert await held(node, old.key) is None
         following = prime_record(3) if kind == "prime" else open_record(b"next")
         assert await put(client, node, following) == "stored"
@@ -409,7 +409,7 @@ class Holder:
         await self.note()
 
     async def merge(self, record):
-        await self.node.dht.values.merge_reply(record)
+        await self.node.dht.copies.merge(record)
         await self.note()
 
     async def copy(self):

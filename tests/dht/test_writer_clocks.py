@@ -43,16 +43,16 @@ async def test_a_writers_own_put_is_looked_at_and_a_copy_is_not() -> None:
         network=NetworkConfig(name="clocks"), node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False)
     )
     async with open_node(settings) as node:
-        values, now = node.dht.values, node.dht.values._clock.unix_now()
+        copies, now = node.dht.copies, node.dht.copies._clock.unix_now()
         writer, ahead_unix_ms = peer(1), int((now + 30) * 1000)
         requester = Requester(writer, "127.0.0.1", 1 << 20)
         copy = Record(b"a", b"v", writer_unix_ms=ahead_unix_ms, publisher=bytes(peer(2)), ttl_s=60)
-        await values.receive(requester, copy)
-        assert values.writer_clocks.ahead_s() == ()
-        await values.receive(
+        await copies.receive(requester, copy)
+        assert copies.writer_clocks.ahead_s() == ()
+        await copies.receive(
             requester, Record(b"b", b"v", writer_unix_ms=ahead_unix_ms, publisher=bytes(writer))
         )
-        (ahead_s,) = values.writer_clocks.ahead_s()
+        (ahead_s,) = copies.writer_clocks.ahead_s()
         assert 20 < ahead_s <= 31
 
 
