@@ -28,7 +28,7 @@ async def streamed(
     def emit(result: T) -> None:
         try:
             send.send_nowait(result)
-        except trio.WouldBlock:
+        except (trio.WouldBlock, trio.BrokenResourceError):  # the reader is slow, or has just left
             return
 
     async def run() -> None:
