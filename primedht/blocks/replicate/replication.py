@@ -237,14 +237,11 @@ class Replication:
             gone, self._gone = self._gone, set()
             try:
                 values = await self._values()
-                for value in values:
-                    root = self._offered(value).root.multihash
-                    holders = self._holders.get(root)
-                    if root not in self._repairing and (holders is None or holders & gone):
-                        self._repairing.add(root)
-                        self._nursery.start_soon(self._repair, value, root)
             except PrimeDhtError as error:
                 log.warning("departure_not_seen_to", code=error.code)
+                continue
+            for value in values:
+                self._see_to(value, gone)
 
     def status(self) -> dict[str, object]:
         """Return the state as JSON-able values."""
@@ -292,14 +289,26 @@ class Replication:
         """Return whether `root` is pinned for others at most."""
         return all(is_replica(pin.name) for pin in await self._blocks.pins.of(root))
 
-    async def _repair(self, value: HeldValue, root: bytes) -> None:
+    def _see_to(self, value: HeldValue, gone: set[PeerId]) -> None:
+        """Have `value` tended soon if one of those that are `gone` may have held it."""
+        try:
+            offered = self._offered(value)
+        except PrimeDhtError as error:  # its word is not valid any more; that is no matter of the others
+            log.info("replica_not_tended", key=value.key.hex(), code=error.code)
+            return
+        root = offered.root.multihash
+        holders = self._holders.get(root)
+        if root not in self._repairing and (holders is None or holders & gone):
+            self._repairing.add(root)
+            self._nursery.start_soon(self._repair, value, root, offered.dag_bytes)
+
+    async def _repair(self, value: HeldValue, root: bytes, dag_bytes: int) -> None:
         """Tend `value`, after a jitter, in its turn and within the budget."""
         try:
             await trio.sleep(self._rng.uniform(0, limits.REPLICATE_DEPARTED_JITTER_S))
             before = await self._tend_within_budget(value)
             if before:
-                size = self._offered(value).dag_bytes
-                turn_s = limits.REPLICATE_TURN_S + size / limits.REPLICATE_TURN_BYTES_PER_S
+                turn_s = limits.REPLICATE_TURN_S + dag_bytes / limits.REPLICATE_TURN_BYTES_PER_S
                 await trio.sleep(before * turn_s)
                 await self._tend_within_budget(value, out_of_turn=True)
         finally:

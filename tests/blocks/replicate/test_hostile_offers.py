@@ -1,0 +1,99 @@
+"""Permitted peers that offer with ill intent, in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+import trio
+from replication_lab import NETWORK, VALUE, Party, World, holders_of, run_at_once, until
+
+from primedht.blocks.replicate.messages import PROTOCOL, Conversation
+from primedht.cids import Cid
+from primedht.ids import PeerId
+from primedht.pb import replicate_pb2 as pb
+from primedht.records.statement import Statement, sign_statement
+
+
+@pytest.fixture
+async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_at_once)
+    async with trio.open_nursery() as nursery:
+        yield World(nursery)
+        nursery.cancel_scope.cancel()
+
+
+async def converse(party: Party, target: Party, request: pb.Request) -> pb.Response:
+    conversation = Conversation(await party.member.open(target.peer_id, (PROTOCOL,), timeout_s=5))
+    await conversation.send(request)
+    response = await conversation.receive(pb.Response)
+    while response.HasField("working"):
+        response = await conversation.receive(pb.Response)
+    return response
+
+
+async def statement_of(party: Party, root: Cid, *, life_s: float) -> pb.Offer:
+    stat = await party.blocks.stat(root)
+    expires_unix_ms = int((party.clock.now + life_s) * 1000)
+    statement = Statement(root, stat.bytes, stat.blocks, expires_unix_ms)
+    record = sign_statement(party.identity, NETWORK, statement)
+    return pb.Offer(record=record, expires_unix_ms=expires_unix_ms)
+
+
+async def keep(offerer: Party, holder: Party, offer: pb.Offer) -> pb.Response:
+    return await converse(offerer, holder, pb.Request(offer=offer))
+
+
+async def test_a_statement_that_ends_during_a_repair_ends_nothing_else(
+    world: World, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever offered it chose its end, and how long its providers take to answer a challenge."""
+    writer = await world.add()
+    others = [await world.add() for _ in range(3)]
+    root = await writer.write_dag(VALUE)
+    offer = await statement_of(writer, root, life_s=60)
+    for party in others:
+        assert (await keep(writer, party, offer)).HasField("receipt")
+    farthest = [party for party in world.closest_first(root) if party is not writer][-1]
+    await writer.member.kill()
+    live_holders = farthest.replication._live_holders
+
+    async def answered_late(root: Cid) -> list[PeerId]:
+        holders = (await live_holders(root))[:1]
+        world.clock.now += 120
+        return holders
+
+    monkeypatch.setattr(farthest.replication, "_live_holders", answered_late)
+    farthest.replication.on_departed(writer.peer_id)
+    await trio.sleep(600)
+    assert farthest.replication.status()["repairing"] == 0
+
+
+async def test_one_word_that_is_not_valid_keeps_no_other_from_being_repaired(
+    world: World, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = await world.add()
+    for _ in range(5):
+        await world.add()
+    root = await writer.write_dag(VALUE)
+    kept = await (await writer.replication.publish(root, writer.peer_id)).wait()
+    await writer.member.kill()
+    lost = world.party(kept.receipts[0])
+    await lost.member.kill()
+    for peer in kept.receipts[1:]:
+        replication = world.party(peer).replication
+        values = replication._values
+
+        async def with_a_bad_one(values=values):  # type: ignore[no-untyped-def]
+            found = await values()
+            return [type(found[0])(b"", b"no statement", found[0].expires_unix_s, own=False), *found]
+
+        monkeypatch.setattr(replication, "_values", with_a_bad_one)
+        replication.on_departed(lost.peer_id)
+
+    async def are_three() -> bool:
+        return len(await holders_of(world, root)) == 3
+
+    began = trio.current_time()
+    await until(are_three)
+    assert trio.current_time() - began < 600
