@@ -24,6 +24,7 @@ from primedht.blocks.replicate.offered import Offered, read_offer
 from primedht.blocks.replicate.replicas import Replica, Replicas, dag_id
 from primedht.cids import Cid
 from primedht.clock import WallClock
+from primedht.dht.key_locks import KeyLocks
 from primedht.dht.ports import Stream
 from primedht.errors import (
     BlockNotFound,
@@ -33,6 +34,7 @@ from primedht.errors import (
     PeerRefused,
     PrimeDhtError,
     ProtocolViolation,
+    StaleRecord,
     TooBusy,
 )
 from primedht.identity_keys import AnyPrivateKey
@@ -67,6 +69,7 @@ class Keeper:
         self._has_psk = has_psk
         self._allowed = allowed
         self._fetches = trio.CapacityLimiter(limits.REPLICATE_FETCHES_AT_ONCE)
+        self._changing: KeyLocks[bytes] = KeyLocks()  # by a replica's id
         self.is_draining = False
         self.on_released: Callable[[Cid], None] = lambda root: None
 
@@ -110,6 +113,7 @@ class Keeper:
             offer.key, offer.record, bytes(offered.root), peer, conversation.stream.ip, offered.dag_bytes,
             expires_unix_ms / 1000,
         )  # fmt: skip
+        self._check_is_latest(replica, offered)
         with self._replicas.reserving(replica):
             if self._fetches.available_tokens < 1:
                 raise TooBusy(f"{limits.REPLICATE_FETCHES_AT_ONCE} offers are being fetched")
@@ -171,12 +175,36 @@ class Keeper:
                 put=put,
             )
             await offered.check(self._blocks)
-            older = self._replicas.get(replica.id)
-            await self._blocks.pins.add(root, name=replica.pin_name, expires_unix_s=replica.expires_unix_s)
-            await self._replicas.add(replica)
+            async with self._changing.holding(replica.id):
+                await self._replace(replica, offered)
         self._blocks.announce(root)
+
+    async def _replace(self, replica: Replica, offered: Offered) -> None:
+        """Pin and remember `replica` in the place of what is kept for its key or its root."""
+        self._check_is_latest(replica, offered)  # another may have come while this one was fetched
+        older = self._replicas.get(replica.id)
+        is_same = older is not None and (not replica.key or older.record == replica.record)
+        if older is not None and is_same and older.expires_unix_s > replica.expires_unix_s:
+            return  # whoever had it kept longer has a receipt for that
+        await self._blocks.pins.add(
+            offered.root, name=replica.pin_name, expires_unix_s=replica.expires_unix_s
+        )
+        await self._replicas.add(replica)
         if older is not None and older.record != replica.record:
-            await self.let_go(older, but=root)
+            await self.let_go(older, but=offered.root)
+
+    def _check_is_latest(self, replica: Replica, offered: Offered) -> None:
+        """Raise `StaleRecord` if a newer record of the key is kept: an old one can be offered by anybody."""
+        held = self._replicas.get(replica.id)
+        if held is None or offered.rank is None:
+            return
+        now = self._clock.unix_now()
+        try:
+            rank = read_offer(held.key, held.record, self._validator, self._network_id, now_unix_s=now).rank
+        except PrimeDhtError:  # it is not valid any more
+            return
+        if rank is not None and rank > offered.rank:
+            raise StaleRecord("a newer record of the key is kept here")
 
     async def let_go(self, replica: Replica, *, but: Cid | None = None) -> None:
         """Unpin what was kept for `replica`, except `but`."""
@@ -189,14 +217,16 @@ class Keeper:
 
         Raises `NotPermitted` unless `peer` signed the statement, or was the last to ask for it.
         """
-        replica = self._replicas.get(dag_id(bytes(root)))
-        if replica is None:
-            return
-        _, writer = open_statement(replica.record, self._network_id)
-        if peer not in (replica.requester, writer):
-            raise NotPermitted(f"{root} is kept for {replica.requester}")
-        await self._replicas.remove(replica.id)
-        await self.let_go(replica)
+        id = dag_id(bytes(root))
+        async with self._changing.holding(id):
+            replica = self._replicas.get(id)
+            if replica is None:
+                return
+            _, writer = open_statement(replica.record, self._network_id)
+            if peer not in (replica.requester, writer):
+                raise NotPermitted(f"{root} is kept for {replica.requester}")
+            await self._replicas.remove(replica.id)
+            await self.let_go(replica)
         self.on_released(root)
 
     async def _prove(self, challenge: pb.Challenge) -> bytes:

@@ -11,7 +11,7 @@ from primedht.ids import PeerId
 from primedht.kad.messages import Record
 from primedht.records.keys import KeyClass, peer_of
 from primedht.records.pointer import decode_pointer, pointer_writer
-from primedht.records.record import Content
+from primedht.records.record import Content, Rank
 from primedht.records.statement import open_statement
 from primedht.records.validator import RecordValidator
 
@@ -36,6 +36,7 @@ class Offered:
     """What a pointer or a statement says. size_bytes: what receipts name. dag_bytes: may be fetched at most.
 
     blocks: of the whole DAG, if that is known exactly. writer: whose word it is. expires_unix_s: of the word.
+    rank: what its owner signed to order the records of its key; None where there is no such order.
     """
 
     root: Cid
@@ -44,6 +45,7 @@ class Offered:
     blocks: int | None
     writer: PeerId
     expires_unix_s: float | None
+    rank: Rank | None = None
 
     async def check(self, blocks: Blocks) -> None:
         """Raise `InvalidDag` unless all of it is here and is what was said."""
@@ -66,9 +68,14 @@ def read_offer(
     valid = validator.validate(Record(key, record), now_unix_s=now_unix_s, copied=True)
     if valid.content is not Content.POINTER:
         raise InvalidRecord("the record offered is no pointer")
-    writer = peer_of(key) if valid.key_class is KeyClass.PRIME else pointer_writer(record)
+    is_prime = valid.key_class is KeyClass.PRIME
     pointer = decode_pointer(valid.payload)
-    return Offered(pointer.root, pointer.size_bytes, pointer.dag_bytes, None, writer, None)
+    return Offered(
+        *(pointer.root, pointer.size_bytes, pointer.dag_bytes, None),
+        writer=peer_of(key) if is_prime else pointer_writer(record),
+        expires_unix_s=valid.expires_unix_s,
+        rank=valid.rank if is_prime else None,
+    )
 
 
 def _of_statement(record: bytes, network_id: str, now_unix_s: float) -> Offered:

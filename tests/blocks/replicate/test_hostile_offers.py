@@ -12,6 +12,12 @@ from primedht.blocks.replicate.messages import PROTOCOL, Conversation
 from primedht.cids import Cid
 from primedht.ids import PeerId
 from primedht.pb import replicate_pb2 as pb
+from primedht.records.keys import prime_key
+from primedht.records.pointer import open_pointer
+from primedht.records.receipt import verified_receipt
+from primedht.records.record import Content
+from primedht.records.signatures import SignatureCache
+from primedht.records.signed import Envelope, sign_envelope
 from primedht.records.statement import Statement, sign_statement
 
 
@@ -38,6 +44,19 @@ async def statement_of(party: Party, root: Cid, *, life_s: float) -> pb.Offer:
     statement = Statement(root, stat.bytes, stat.blocks, expires_unix_ms)
     record = sign_statement(party.identity, NETWORK, statement)
     return pb.Offer(record=record, expires_unix_ms=expires_unix_ms)
+
+
+async def pointer_of(party: Party, data: bytes, *, sequence: int, life_s: float) -> pb.Offer:
+    """Import `data`, and offer it for a day under a record of the party's own key."""
+    value = await party.write(data, key=b"%d" % sequence)
+    pointer = open_pointer(value.record, NETWORK, value.key, SignatureCache())
+    assert pointer is not None
+    now_ms = int(party.clock.now * 1000)
+    expires_ms = now_ms + int(life_s * 1000)
+    envelope = Envelope(Content.POINTER, NETWORK, sequence, now_ms, expires_ms, pointer)
+    key = prime_key("model", party.peer_id, "weights")
+    record = sign_envelope(party.identity, key, envelope)
+    return pb.Offer(key=key, record=record, expires_unix_ms=now_ms + 86_400_000)
 
 
 async def keep(offerer: Party, holder: Party, offer: pb.Offer) -> pb.Response:
@@ -97,3 +116,59 @@ async def test_one_word_that_is_not_valid_keeps_no_other_from_being_repaired(
     began = trio.current_time()
     await until(are_three)
     assert trio.current_time() - began < 600
+
+
+async def test_an_old_pointer_that_is_offered_again_displaces_no_newer_one(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Its writer signed it once, and anybody may have it; the holder signed for the newer one since."""
+    writer, other, holder = [await world.add() for _ in range(3)]
+    old = await pointer_of(writer, VALUE, sequence=1, life_s=86_400)
+    new = await pointer_of(writer, VALUE[::-1], sequence=2, life_s=86_400)
+    assert (await keep(writer, holder, old)).HasField("receipt")
+    assert (await keep(writer, holder, new)).HasField("receipt")
+    kept = [pin.cid async for pin in holder.blocks.pins.all()]
+    assert len(kept) == 1, "the newer one alone"
+    assert (await keep(other, holder, old)).refused.reason == "stale_record"
+    assert [pin.cid async for pin in holder.blocks.pins.all()] == kept
+
+
+async def test_offers_of_one_key_at_a_time_leave_one_value_pinned(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Those left over would be kept until they expire, and no quota would count them."""
+    writer, holder = await world.add(), await world.add()
+    offers = [
+        await pointer_of(writer, bytes([sequence]) + VALUE[1:], sequence=sequence, life_s=86_400)
+        for sequence in (1, 2, 3)
+    ]
+    async with trio.open_nursery() as nursery:
+        for offer in offers:
+            nursery.start_soon(keep, writer, holder, offer)
+    assert len(await holder.pins()) == 1
+    [replica] = holder.replication._replicas.all()
+    assert replica.record == offers[-1].record
+
+
+async def test_a_replica_is_kept_no_longer_than_its_record_is_valid(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    writer, holder = await world.add(), await world.add()
+    offer = await pointer_of(writer, VALUE, sequence=1, life_s=3600)
+    receipt = verified_receipt((await keep(writer, holder, offer)).receipt)
+    assert receipt.expires_unix_ms == int(world.clock.now * 1000) + 3_600_000
+
+
+async def test_nobody_shortens_the_life_of_what_is_kept(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """The receipt of whoever had it kept longer holds."""
+    writer, other, holder = [await world.add() for _ in range(3)]
+    root = await writer.write_dag(VALUE)
+    offer = await statement_of(writer, root, life_s=86_400)
+    receipt = verified_receipt((await keep(writer, holder, offer)).receipt)
+    soon = pb.Offer(record=offer.record, expires_unix_ms=int((world.clock.now + 1) * 1000))
+    assert (await keep(other, holder, soon)).HasField("receipt")
+    [pin] = [pin async for pin in holder.blocks.pins.all()]
+    assert pin.expires_unix_s == receipt.expires_unix_ms / 1000
+    assert [each.requester for each in holder.replication._replicas.all()] == [writer.peer_id]
