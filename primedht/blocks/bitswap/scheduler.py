@@ -78,8 +78,9 @@ class FetchScheduler:
         """Return one of those blocks."""
         return next(iter(self._pending.values()), None)
 
-    def needs(self, multihash: bytes) -> bool:
-        return multihash in self._pending
+    def needed(self, multihash: bytes) -> Cid | None:
+        """Return the needed block of that multihash, if it is one."""
+        return self._pending.get(multihash)
 
     # --- peers --------------------------------------------------------------------------------------
 

@@ -86,13 +86,16 @@ class Session:
 
     def on_block(self, peer: PeerId, block: Block, wire_bytes: int) -> None:
         """A block that was asked for, by this session or another one, has come, as so many bytes."""
-        needed = self.scheduler.needs(block.cid.multihash)
-        if needed:  # small blocks come in place of HAVE, and before 1.2.0 all do
+        needed = self.scheduler.needed(block.cid.multihash)
+        if needed is not None:  # small blocks come in place of HAVE, and before 1.2.0 all do
             self.add_peer(peer)
+            block = Block(
+                needed, block.data
+            )  # how it is read is for who links to it to say, not for the peer
         others = self.scheduler.on_block(
             peer, block.cid, len(block.data), trio.current_time(), wire_bytes=wire_bytes
         )
-        if needed:
+        if needed is not None:
             for other in others:
                 self._cancel(other, block.cid)
             self._arrived[block.cid.multihash] = block

@@ -25,7 +25,7 @@ from primedht.blocks.importer import import_file
 from primedht.blocks.pins import walk
 from primedht.blocks.profiles import PROFILES
 from primedht.blocks.store import LocalBlockstore
-from primedht.cids import DAG_CBOR, Cid
+from primedht.cids import DAG_CBOR, DAG_PB, RAW, Cid
 from primedht.errors import BlockNotFound, OperationTimeout, PeerUnreachable, ValueTooLarge
 from primedht.records import dagcbor
 from primedht.wire.frames import FrameReader, encode_frame
@@ -218,6 +218,26 @@ async def test_unequal_links_one_lying_one_killed(
         carried_mb = honest_mb_per_s * (ended - started) - links_mb_per_s[killed] * (ended - killed_at)
         assert len(data) / 1e6 / carried_mb >= 0.8
         assert sum(share.bytes for share in fetched.peers) < 1.02 * fetched.bytes
+
+
+@pytest.mark.parametrize(("true", "said"), [(DAG_PB, RAW), (RAW, DAG_PB)])
+async def test_how_a_block_is_read_is_not_for_its_sender_to_say(
+    true: int, said: int, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The codec beside a block is no part of its hash: who changes it ends no fetch, and cuts none short."""
+    async with open_swarm() as (swarm, open_party):
+        liar, reader = await open_party(), await open_party()
+        root = await liar.add(noise(1_000_000))
+        swarm.providers.append(liar.member.peer_id)
+
+        async def read(cid: Cid) -> Block:
+            codec = said if cid.codec == true else cid.codec
+            return Block(Cid(1, codec, cid.multihash), await liar.store.get(cid))
+
+        monkeypatch.setattr(liar.bitswap._server, "_read", read)
+        fetched = await reader.fetch(root)
+        assert fetched.bytes == liar.store.counts.bytes_used
+        assert await reader.has_all(root)
 
 
 async def test_a_fetch_that_was_cut_off_goes_on_where_it_was(
