@@ -145,7 +145,7 @@ class BitswapServer:
                 break
             if not ledger.take(key, want):
                 continue
-            stored_bytes = await self._store.size(want.cid)
+            stored_bytes = await self._size(want.cid)
             if want.have and (stored_bytes or 0) > limits.BITSWAP_HAVE_REPLACED_BYTES_MAX:
                 haves.append(want.cid)
                 ledger.done(want)
@@ -160,6 +160,13 @@ class BitswapServer:
             elif want.send_dont_have:
                 dont_haves.append(want.cid)
         return BitswapMessage(blocks=blocks, haves=haves, dont_haves=dont_haves)
+
+    async def _size(self, cid: Cid) -> int | None:
+        try:
+            return await self._store.size(cid)
+        except LocalError as error:  # the store is away for now
+            log.info("block_not_served", cid=str(cid), code=error.code)
+            return None
 
     async def _read(self, cid: Cid) -> Block | None:
         try:

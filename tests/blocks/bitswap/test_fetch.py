@@ -26,7 +26,13 @@ from primedht.blocks.pins import walk
 from primedht.blocks.profiles import PROFILES
 from primedht.blocks.store import LocalBlockstore
 from primedht.cids import DAG_CBOR, DAG_PB, RAW, Cid
-from primedht.errors import BlockNotFound, OperationTimeout, PeerUnreachable, ValueTooLarge
+from primedht.errors import (
+    BlockNotFound,
+    OperationTimeout,
+    PeerUnreachable,
+    StoreUnavailable,
+    ValueTooLarge,
+)
 from primedht.records import dagcbor
 from primedht.wire.frames import FrameReader, encode_frame
 
@@ -385,6 +391,22 @@ async def test_a_want_is_remembered_until_the_block_comes_or_is_cancelled(
         await party.store.put([LARGE, TINY])
         assert (await peer.next()).blocks == [LARGE]
         assert await peer.nothing()
+
+
+async def test_a_want_while_the_store_is_away_is_answered_and_ends_nothing(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_served(LARGE) as (party, peer):
+
+        async def away(key: bytes) -> bytes | None:
+            raise StoreUnavailable("lost the Redis server")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(party.store._kv, "get", away)
+            await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid)]))
+            assert (await peer.next()).dont_haves == [LARGE.cid]
+        await peer.send(party, BitswapMessage(wants=[Want(LARGE.cid)]))
+        assert (await peer.next()).blocks == [LARGE]
 
 
 async def test_wants_that_nothing_is_said_to_hide_no_others(autojump_clock: trio.testing.MockClock) -> None:
