@@ -146,10 +146,10 @@ class Copies:
 
     async def adopt(self, found: Found) -> bool:
         """Store a copy of `found` in the place of what is held, if it is better."""
-        if not found.dated and await self._holds_same(found.valid, or_tombstone=True):
-            return True  # it would only look newer, and live longer, than what it is a copy of
         stored = to_store(found.valid, expires_unix_s=found.expires_unix_s, now=self._clock.unix_now())
         try:
+            if not found.dated and await self._holds_same(found.valid, or_tombstone=True):
+                return True  # it would only look newer, and live longer, than what it is a copy of
             await self.store.put_if_better(
                 stored, self.better(stored, found.valid), renews=False, keeps_own=True
             )

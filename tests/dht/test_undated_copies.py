@@ -7,7 +7,7 @@ import pytest
 import trio
 from engine_lab import LINKS, get_value, put_value
 
-from primedht.errors import ProtocolViolation, QuorumNotReached
+from primedht.errors import ProtocolViolation, QuorumNotReached, StoreUnavailable
 from primedht.kad.messages import Message, MessageType, Record
 from primedht.records import rfc3339
 from primedht.sim.clock import true_unix_now
@@ -119,3 +119,18 @@ async def test_other_values_do_not_count_for_a_quorum(autojump_clock):
             await node.dht.get_value(b"key", quorum=2)
         await trio.sleep(5)
         assert (await node.dht.get_value(b"key", quorum=2)).value == b"new", "it was corrected"
+
+
+async def test_an_undated_copy_that_comes_while_the_store_is_away_ends_no_repair(autojump_clock, monkeypatch):
+    """Repair asks in the engine's own nursery: what that raises ends the node."""
+    async with SimWorld(8, 1, links=LINKS) as world:
+        (node,) = world.nodes
+        (js,) = await js_beside(world)
+        await node.dht.put_value(b"key", b"value")
+
+        async def away(key):
+            raise StoreUnavailable("lost the Redis server")
+
+        copies, repair = node.dht.copies, node.dht.repair
+        monkeypatch.setattr(copies.store, "get", away)
+        assert await repair._ensure(copies.store.entry(b"key"), js.peer) == "failed"
