@@ -27,8 +27,11 @@ from primedht.sim.world import SimWorld
 _TASKS_PER_NODE_MAX = 80
 """A node at rest has some 20, and may verify 40 peers at once."""
 
-_NODE_BYTES_MAX = 512 << 10
+_NODE_BYTES_MAX = 384 << 10
 """Its engine's objects without the store; 40 to 140 KiB in networks of 50 to 1,000 nodes."""
+
+_RECORD_BYTES_MAX = 1536
+"""In the index of the value store and in repair, which knows its R holders: some 1,300 with R = 20."""
 
 _OWN_RECORD_BYTES_MAX = 128
 """When it is announced next: a node with 10,000 provider records keeps 636 KB in all."""
@@ -155,6 +158,7 @@ async def check_at_rest(run: Run, world: SimWorld, work: Workload) -> None:
         check_memory,
         some,
         per_node_bytes_max=_NODE_BYTES_MAX,
+        per_record_bytes_max=_RECORD_BYTES_MAX,
         per_own_record_bytes_max=_OWN_RECORD_BYTES_MAX,
         per_provider_bytes_max=_PROVIDER_BYTES_MAX,
     )

@@ -56,18 +56,24 @@ def check_tasks(world: SimWorld, *, per_node_max: int) -> None:
 
 
 def check_memory(
-    nodes: Sequence[SimNode], *, per_node_bytes_max: int, per_own_record_bytes_max: int,
-    per_provider_bytes_max: int,
+    nodes: Sequence[SimNode], *, per_node_bytes_max: int, per_record_bytes_max: int,
+    per_own_record_bytes_max: int, per_provider_bytes_max: int,
 ) -> None:  # fmt: skip
     """What a node at rest keeps must not grow with what it has done.
 
-    Aside from its own records' dates, and from the providers that others announced to it, which have a quota.
+    Aside from its own records' dates, and from the records that it holds and the providers that others
+    announced to it, which have a quota.
     """
     for node in nodes:
         kept = footprint_bytes(node.dht)
         own = len(node.dht.storage.own_entries()) + len(node.dht.providers.store.own_provides())
         announced = node.dht.providers.store.stats().records
-        allowed = per_node_bytes_max + own * per_own_record_bytes_max + announced * per_provider_bytes_max
+        allowed = (
+            per_node_bytes_max
+            + len(node.dht.storage) * per_record_bytes_max
+            + own * per_own_record_bytes_max
+            + announced * per_provider_bytes_max
+        )
         if kept > allowed:
             raise CheckFailed(f"{node} keeps {kept} bytes in memory, {allowed} are allowed")
 

@@ -100,9 +100,9 @@ def test_tasks_that_pile_up(monkeypatch):
 def test_answers_that_are_kept_for_ever(monkeypatch):
     take = Lookups._take
 
-    def keep(self, query, outcome, *args):
+    def keep(self, outcome, *args):
         self.__dict__.setdefault("kept", []).append(outcome.reply)
-        return take(self, query, outcome, *args)
+        return take(self, outcome, *args)
 
     monkeypatch.setattr(Lookups, "_take", keep)
     assert "bytes in memory" in failures("static", lookups=10, values=0, reads=10)
