@@ -71,6 +71,11 @@ class SimNode:
     def running(self) -> bool:
         return self._dht is not None
 
+    def goes_on(self, life: int) -> bool:
+        """Whether the life of that `starts_count` goes on, and nothing has begun to end it."""
+        is_ending = self._scope.cancel_called or self._stop.is_set()
+        return self.running and self.starts_count == life and not is_ending
+
     @property
     def dht(self) -> Dht:
         """The engine. Raises `RuntimeError` while the node is down."""

@@ -77,12 +77,12 @@ class Workload:
             except ValueNotFound:
                 pass
             except (PrimeDhtError, RuntimeError):
-                if not node.running or node.starts_count != life:
+                if not node.goes_on(life):
                     return None
             judgement = self.ledger.judge(key, found, reading)
             operation.ok = judgement == "ok"
             operation.hops = found.trace.hops if found is not None and found.trace is not None else 0
-        if not node.running or node.starts_count != life:
+        if not node.goes_on(life):
             return None
         self.measures.read(judgement)
         return judgement

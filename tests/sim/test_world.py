@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 
 import pytest
 import trio
@@ -67,6 +68,27 @@ async def test_a_crash_keeps_the_disk_and_ends_everything_else(autojump_clock):
         assert node in await holders(world, b"key")
         await node.restart(keep_store=False)
         assert len(node.dht.storage) == 0
+
+
+async def test_a_search_that_a_crash_ends_is_none_of_a_live_node(autojump_clock):
+    """It ends, empty, before the node is down."""
+    async with SimWorld(seed=4, nodes=4) as world:
+        await world.settle()
+        searcher = world.nodes[0]
+        life, lived_on = searcher.starts_count, []
+
+        async def search():
+            with suppress(RuntimeError):
+                async for _ in searcher.dht.find_providers(b"\x12\x20" + bytes(32), timeout_s=60):
+                    pass
+            lived_on.append((searcher.running, searcher.goes_on(life)))
+
+        assert searcher.goes_on(life)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(search)
+            await trio.sleep(0.01)
+            await searcher.crash()
+        assert lived_on == [(True, False)]
 
 
 async def test_stopping_in_order_hands_records_over(autojump_clock):

@@ -64,7 +64,7 @@ async def run(run: Run) -> None:
                 at, searcher = run.rng.randrange(stay), work.node()
                 life = searcher.starts_count
                 known = await work.find_provider(searcher, multihashes[at], world.nodes[at])
-                if searcher.running and searcher.starts_count == life:
+                if searcher.goes_on(life):
                     found, searches = found + known, searches + 1
 
         run.phase = "churn"
