@@ -18,6 +18,7 @@ from primedht.blocks.bitswap.bitswap import Bitswap, open_bitswap
 from primedht.blocks.block import make_block
 from primedht.blocks.blocks import Blocks, open_blocks
 from primedht.blocks.profiles import PROFILES
+from primedht.blocks.replicate.messages import PROTOCOL, Conversation
 from primedht.blocks.replicate.offered import HeldValue
 from primedht.blocks.replicate.replicas import ReplicaQuotas
 from primedht.blocks.replicate.replication import Replication, open_replication
@@ -27,6 +28,7 @@ from primedht.ids import PeerId
 from primedht.kad.key import key_of
 from primedht.kad.messages import PeerInfo
 from primedht.keys import PrivateKey
+from primedht.pb import replicate_pb2 as pb
 from primedht.records import dagcbor
 from primedht.records.pointer import Pointer, sign_open_pointer
 from primedht.records.validator import RecordValidator
@@ -182,3 +184,13 @@ async def holders_of(world: World, root: Cid) -> set[PeerId]:
         for party in world.parties
         if not party.member.is_dead and await party.blocks.pins.of(root)
     }
+
+
+async def converse(party: Party, target: Party, request: pb.Request) -> pb.Response:
+    """Send `request` to `target` and return its answer."""
+    conversation = Conversation(await party.member.open(target.peer_id, (PROTOCOL,), timeout_s=5))
+    await conversation.send(request)
+    response = await conversation.receive(pb.Response)
+    while response.HasField("working"):
+        response = await conversation.receive(pb.Response)
+    return response

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 import trio
-from replication_lab import NETWORK, VALUE, Party, World, holders_of, run_at_once, until
+from replication_lab import NETWORK, VALUE, Party, World, converse, holders_of, run_at_once, until
 
-from primedht.blocks.replicate.messages import PROTOCOL, Conversation
 from primedht.cids import Cid
 from primedht.ids import PeerId
 from primedht.pb import replicate_pb2 as pb
@@ -27,15 +26,6 @@ async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     async with trio.open_nursery() as nursery:
         yield World(nursery)
         nursery.cancel_scope.cancel()
-
-
-async def converse(party: Party, target: Party, request: pb.Request) -> pb.Response:
-    conversation = Conversation(await party.member.open(target.peer_id, (PROTOCOL,), timeout_s=5))
-    await conversation.send(request)
-    response = await conversation.receive(pb.Response)
-    while response.HasField("working"):
-        response = await conversation.receive(pb.Response)
-    return response
 
 
 async def statement_of(party: Party, root: Cid, *, life_s: float) -> pb.Offer:

@@ -12,10 +12,9 @@ import pytest
 import trio
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from replication_lab import NETWORK, QUOTAS, VALUE, Party, World, holders_of, run_at_once, until
+from replication_lab import NETWORK, QUOTAS, VALUE, Party, World, converse, holders_of, run_at_once, until
 
 from primedht import limits
-from primedht.blocks.replicate.messages import PROTOCOL, Conversation
 from primedht.blocks.replicate.offered import HeldValue
 from primedht.blocks.replicate.replicas import Replica, ReplicaQuotas, Replicas
 from primedht.cids import Cid
@@ -184,15 +183,6 @@ async def test_blocks_are_fetched_from_the_offerer_and_known_holders_only(
     assert (kept.receipts, [refusal.code for refusal in kept.refused]) == ([], ["block_not_found"])
     assert bystander.member.sent_bytes == sent
     assert not await holder.blocks.store.has(root)
-
-
-async def converse(party: Party, target: Party, request: pb.Request) -> pb.Response:
-    conversation = Conversation(await party.member.open(target.peer_id, (PROTOCOL,), timeout_s=5))
-    await conversation.send(request)
-    response = await conversation.receive(pb.Response)
-    while response.HasField("working"):
-        response = await conversation.receive(pb.Response)
-    return response
 
 
 async def test_only_pointers_that_their_writer_signed_are_taken(
