@@ -421,7 +421,6 @@ REPAIR_JOIN_S = 5.0  # ours: until a node that starts has met those that share i
 REPAIR_BATCH_S = 0.25  # ours: how long records that come in wait for their put to reach its other holders
 REPAIR_CHANGES_S = 0.05  # ours: changes of the table that come together are looked at together
 REPAIR_TURN_S = 1.0  # ours: how long the holder of the next rank waits for the one before it
-REPAIR_WATCHERS = 3  # ours: holders, closest first, that see to it that the others hold a record
 REPAIR_RETRY_S = 30.0  # ours: a peer that did not take a copy is tried again
 REPAIR_SCAN_PAUSES = 9.0  # ours: a scan of all records may take a tenth of the time
 REPAIRS_AT_ONCE = 32  # ours: most wait for an answer; the budget bounds what they spend

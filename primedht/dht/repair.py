@@ -185,9 +185,9 @@ class Repair:
         if entry.key in self._unconfirmed:
             self._holders[entry.key] = others
         known = self._holders[entry.key]
-        turn = _turn(rank, others, known)
-        lacking = turn < limits.REPAIR_WATCHERS and any(peer not in known for peer in others)
-        if entry.key in self._unconfirmed or lacking:
+        if entry.key in self._unconfirmed or any(peer not in known for peer in others):
+            # Who has not got it yet takes no turn.
+            turn = sum(peer in known for peer in others[:rank])
             turn_s = turn * (limits.REPAIR_TURN_S + self._rng.uniform(0, limits.REPAIR_TURN_S / 2))
             self._due.set(entry.key, max(now, ask_at) + turn_s)
             self._idle.unpark_all()
@@ -220,7 +220,7 @@ class Repair:
         if entry is None or not self._applies(entry):
             return
         rank, others = self._role(entry)
-        to_ask = self._lacking(key, rank, others)
+        to_ask = [peer for peer in others if peer not in self._holders.get(key, ())]
         unconfirmed = self._unconfirmed.pop(key, None)
         since = trio.current_time() - limits.REPAIR_TURN_S
         newcomers = {peer for peer in others if self._newcomers.get(peer, since) > since}
@@ -241,9 +241,10 @@ class Repair:
         async with trio.open_nursery() as nursery:
             for peer in to_ask:
                 nursery.start_soon(ensure, peer)
-        rank, others = self._role(entry)
-        self._holders[key] = tuple(peer for peer in self._holders.get(key, ()) if peer in others)
-        if self._lacking(key, rank, others):
+        _, others = self._role(entry)
+        holders = [peer for peer in self._holders.get(key, ()) if peer in others]
+        self._holders[key] = tuple(holders)
+        if len(holders) < len(others):
             self._due.set(key, trio.current_time() + limits.REPAIR_RETRY_S)
 
     async def _ensure(self, entry: IndexEntry, peer: PeerId, *, lacks: bool = False) -> Ensured:
@@ -298,13 +299,6 @@ class Repair:
         others = tuple(peer for peer in closest if peer != own)
         return (closest.index(own) if own in closest else replicas), others
 
-    def _lacking(self, key: bytes, rank: int, others: tuple[PeerId, ...]) -> list[PeerId]:
-        """Return who of the R closest lacks the record as far as we know, if it is ours to see to that."""
-        known = self._holders.get(key, ())
-        if _turn(rank, others, known) >= limits.REPAIR_WATCHERS:
-            return []
-        return [peer for peer in others if peer not in known]
-
     def _applies(self, entry: IndexEntry) -> bool:
         if entry.expires_unix_s <= self._clock.unix_now():
             return False
@@ -347,8 +341,3 @@ class Repair:
         self._budget_free_at = start + count_bytes / self._config.repair_bytes_per_s
         if start > now:
             await trio.sleep(start - now)
-
-
-def _turn(rank: int, others: tuple[PeerId, ...], known: tuple[PeerId, ...]) -> int:
-    """Return how many holders come before us; who has not got the record yet takes no turn."""
-    return sum(peer in known for peer in others[:rank])
