@@ -93,12 +93,18 @@ class Copies:
             source=bytes(requester.peer),
             ip_block=quota_block(requester.ip),
         )
+        held = self.store.entry(record.key)
         try:
-            await self.store.put_if_better(stored, self.better(stored, valid), renews=renews, keeps_own=True)
+            kept = await self.store.put_if_better(
+                stored, self.better(stored, valid), renews=renews, keeps_own=True
+            )
         except StaleRecord:
             if not await self._holds_same(valid):
                 raise
-        self.on_received(record.key)
+            return
+        # Of a copy that is here already, from another of its holders, there is nothing to see to.
+        if held is None or held.received_unix_s != kept.received_unix_s:
+            self.on_received(record.key)
 
     async def held(self, key: bytes) -> Record | None:
         """Return what GET_VALUE answers: the unexpired record as it travels, or None.

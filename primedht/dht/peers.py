@@ -13,6 +13,7 @@ neighbours is ours: repair must not wait for a TCP reset to notice a dead holder
 from __future__ import annotations
 
 import math
+from bisect import bisect
 from collections.abc import Callable, Collection, Iterable
 from typing import Literal, NoReturn
 
@@ -138,8 +139,12 @@ class Peers:
         """Return the `n` members closest to `target`; `with_self` ranks this node among them."""
         closest = self.table.find_closest(target, n, exclude=exclude)
         if with_self:
-            closest.append(self.peer_id)
-            closest.sort(key=lambda peer: distance(key_of(peer), target))
+            rank = bisect(
+                closest,
+                distance(key_of(self.peer_id), target),
+                key=lambda peer: distance(key_of(peer), target),
+            )
+            closest.insert(rank, self.peer_id)
             del closest[n:]
         return closest
 

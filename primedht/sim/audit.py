@@ -57,7 +57,8 @@ class RepairAudit:
 
     missing: copies that those nodes lacked, at each look. losses: values that were nowhere any more, each
     counted once until it is written anew. overspent: how often a node sent more bytes of
-    values between two looks than the repair budget and its own writes explain.
+    values between two looks than the repair budget and its own writes explain. busiest: the most
+    messages that a node sent between two looks, replies included.
     """
 
     world: SimWorld
@@ -66,8 +67,9 @@ class RepairAudit:
     missing: list[int] = field(default_factory=list)
     losses: int = 0
     overspent: int = 0
+    busiest: int = 0
     _lost: frozenset[bytes] = frozenset()
-    _sent: dict[int, int] = field(default_factory=dict)
+    _sent: dict[int, tuple[int, int]] = field(default_factory=dict)  # bytes of values, and messages
 
     async def serve(self) -> NoReturn:
         """Only cancellation ends it."""
@@ -86,12 +88,13 @@ class RepairAudit:
 
     def _count_spending(self) -> None:
         for node in self.world.nodes:
-            traffic = self.world.network.traffic_of[node.peer]
-            sent = traffic.sent_bytes[MessageType.PUT_VALUE]
-            before = self._sent.get(node.index, sent)
-            self._sent[node.index] = sent
+            sent = self.world.network.traffic_of[node.peer].sent_bytes[MessageType.PUT_VALUE]
+            messages = messages_sent(self.world, node)
+            sent_before, messages_before = self._sent.get(node.index, (sent, messages))
+            self._sent[node.index] = (sent, messages)
             allowed = node.config.repair_bytes_per_s * (self.every_s + limits.REPAIR_BURST_S)
-            self.overspent += sent - before > allowed
+            self.overspent += sent - sent_before > allowed
+            self.busiest = max(self.busiest, messages - messages_before)
 
 
 async def missing_copies(world: SimWorld, work: Workload) -> tuple[int, frozenset[bytes]]:

@@ -6,7 +6,7 @@ from engine_lab import LINKS, put_value, small
 
 from primedht import limits
 from primedht.errors import ProtocolViolation
-from primedht.kad.messages import MessageType
+from primedht.kad.messages import Message, MessageType
 from primedht.sim.checkers import holders
 from primedht.sim.peer import answering
 from primedht.sim.world import SimWorld
@@ -129,6 +129,23 @@ async def test_holders_that_all_die_at_once_are_replaced_by_those_behind_them(au
         for holder in world.closest(KEY, 3):
             await holder.crash(silent=True)
         await world.until(lambda: set(_holding(world, KEY)) >= set(world.closest(KEY, 6)), limit_s=900)
+
+
+async def test_a_copy_of_what_is_held_already_sets_off_no_questions(autojump_clock):
+    """A newcomer is sent each record by all its holders, and asked the same again for each."""
+    async with SimWorld(69, 8, links=LINKS, config=small(replication_factor=5)) as world:
+        await world.settle()
+        client = await world.add_peer(answering(), serves=False)
+        await world.nodes[0].dht.put_value(KEY, b"value", keep=False)
+        await trio.sleep(60)
+        first, second = world.closest(KEY, 2)
+        held = await client.request(second.peer, Message(MessageType.GET_VALUE, KEY))
+        before = world.network.traffic.sent[MessageType.GET_VALUE]
+        for holder in (first, second):
+            await client.request(holder.peer, Message(MessageType.PUT_VALUE, KEY, held.record))
+        await trio.sleep(60)
+        assert held.record.ttl_s
+        assert world.network.traffic.sent[MessageType.GET_VALUE] == before
 
 
 def _holding(world, key):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import trio
 
+from primedht import limits
 from primedht.sim.audit import RepairAudit, check_at_rest, converge, not_converged
 from primedht.sim.measures import Series, mean
 from primedht.sim.run import Run, Scenario
@@ -97,7 +98,10 @@ async def run(run: Run) -> None:
         )
         # Little's law: what is missing on average is the rate of losing times the time to repair.
         figures["repair_s"] = mean(audit.missing) * run.duration_s / lost_copies if lost_copies else 0.0
+        figures["busiest_messages_per_s"] = audit.busiest / audit.every_s
         run.expect(not audit.overspent, f"repair went over its budget {audit.overspent} times")
+        # Whoever came last is at rest when each of its records' holders has had its turn to send it.
+        await trio.sleep(run["replication"] * 1.5 * limits.REPAIR_TURN_S)
         await check_at_rest(run, world, work)
     run.expect(
         run.measures.success_rate >= run["success_min"],
