@@ -23,12 +23,13 @@ import anyio
 import structlog
 import trio
 
+from primedht.assembly import open_node
 from primedht.client import AsyncClient, Client
 from primedht.config import Config, NodeConfig
 from primedht.control.listeners import Access, open_listeners
 from primedht.control.server import open_control
 from primedht.control_addr import UnixAddr
-from primedht.node import Node, open_node
+from primedht.node import Node
 
 KEY, VALUE = b"learning_rate", b"0.001"
 WARM_UP = 500

@@ -34,8 +34,8 @@ from libp2p.rcmgr.manager import ResourceLimits, ResourceManager
 from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
+from primedht.assembly import open_node
 from primedht.config import Config, LimitsConfig, NetworkConfig, NodeConfig
-from primedht.node import open_node
 
 PIECE = bytes(64 << 10)
 MANY = 100_000

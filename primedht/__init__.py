@@ -14,13 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from primedht.assembly import open_node as open_node
     from primedht.config import Config as Config
     from primedht.dht.config import DhtConfig as DhtConfig
     from primedht.ids import PeerId as PeerId
     from primedht.kad.table import RoutingTable as RoutingTable
     from primedht.keys import PrivateKey as PrivateKey
     from primedht.node import Node as Node
-    from primedht.node import open_node as open_node
     from primedht.stores.kv import KeyValue as StorageBackend
 
 _HOMES = {
@@ -31,7 +31,7 @@ _HOMES = {
     "PrivateKey": ("primedht.keys", "PrivateKey"),
     "RoutingTable": ("primedht.kad.table", "RoutingTable"),
     "StorageBackend": ("primedht.stores.kv", "KeyValue"),
-    "open_node": ("primedht.node", "open_node"),
+    "open_node": ("primedht.assembly", "open_node"),
 }
 
 __all__ = [

@@ -16,13 +16,14 @@ import structlog
 import trio
 
 from primedht import control_addr, limits, paths
+from primedht.assembly import open_node
 from primedht.config import Config
 from primedht.control.listeners import Access, ControlListener, open_listeners
 from primedht.control.server import ControlServer, open_control
 from primedht.control_addr import ControlAddr, UnixAddr
 from primedht.datadir import DataDir, open_data_dir
 from primedht.errors import LocalError
-from primedht.node import Node, open_node
+from primedht.node import Node
 
 log = structlog.get_logger(__name__)
 

@@ -12,12 +12,13 @@ from typing import Literal
 import pytest
 import trio
 
+from primedht.assembly import open_node
 from primedht.blocks.big_values import pin_name
 from primedht.blocks.importer import import_file, root_of
 from primedht.blocks.profiles import DEFAULT_NAME, PROFILES
 from primedht.config import BlocksConfig, Config, NetworkConfig, NodeConfig, QuotasConfig
 from primedht.errors import InvalidArgument, InvalidDag, QuorumNotReached, StoreFull, ValueTooLarge
-from primedht.node import Node, open_node
+from primedht.node import Node
 from primedht.records.pointer import MARK, Pointer, decode_pointer, sign_open_pointer
 
 VALUE = os.urandom(3_500_000)

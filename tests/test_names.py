@@ -11,12 +11,13 @@ import pytest
 import trio
 
 from primedht import limits
+from primedht.assembly import open_node
 from primedht.config import Config, NetworkConfig, NodeConfig
 from primedht.errors import InvalidArgument, KeyNotFound, NotPermitted, ValueNotFound
 from primedht.keys import PrivateKey
 from primedht.keystore import Keystore
 from primedht.names import content_path
-from primedht.node import Node, open_node
+from primedht.node import Node
 from primedht.records.ipns import make_ipns_record, parse_ipns_record
 from primedht.records.keys import ipns_key
 

@@ -3,8 +3,8 @@
 import json
 
 from primedht import limits
+from primedht.assembly import open_node
 from primedht.config import Config, NetworkConfig, NodeConfig
-from primedht.node import open_node
 
 
 async def test_it_tells_quotas_and_what_is_kept_alive(monkeypatch) -> None:

@@ -10,6 +10,7 @@ from typing import Literal
 import pytest
 import trio
 
+from primedht.assembly import open_node
 from primedht.config import Config, NetworkConfig, NodeConfig, load_config
 from primedht.errors import ConfigInvalid, MalformedKey, PskUnreadable, RemoteError
 from primedht.host import generate_private_key, peer_id_of
@@ -17,7 +18,7 @@ from primedht.host.multistream import GREETING
 from primedht.host.pnet.session import PskSession
 from primedht.host.pnet.xsalsa20 import NONCE_BYTES
 from primedht.kad.messages import PeerInfo
-from primedht.node import Node, open_node
+from primedht.node import Node
 from primedht.psk import Psk
 from primedht.wire.addrs import parse
 

@@ -19,11 +19,11 @@ from fake_node import FakeNode, peer
 from processes import clean_environment, one_line_error, primedht
 from rich.console import Console, RenderableType
 
+from primedht.assembly import open_node
 from primedht.cli.peers_view import peers_view
 from primedht.cli.status_view import status_view
 from primedht.cli.trace_view import trace_json, trace_view
 from primedht.config import Config, NetworkConfig, NodeConfig
-from primedht.node import open_node
 from primedht.results import Asked, DiscoveredPeer, Trace
 
 COLUMNS = (80, 140)

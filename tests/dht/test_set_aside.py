@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import trio
 
+from primedht.assembly import open_node
 from primedht.config import Config, NetworkConfig, NodeConfig
-from primedht.node import open_node
 
 CONFIG = Config(
     network=NetworkConfig(name="aside"), node=NodeConfig(listen=("/ip4/127.0.0.1/tcp/0",), mdns=False)

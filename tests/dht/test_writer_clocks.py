@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from primedht import limits
+from primedht.assembly import open_node
 from primedht.clock import StepWatch
 from primedht.config import Config, NetworkConfig, NodeConfig
 from primedht.dht.ports import Requester
 from primedht.dht.writer_clocks import WriterClocks
 from primedht.ids import PeerId
 from primedht.kad.messages import Record
-from primedht.node import open_node
 
 
 def peer(number: int) -> PeerId:

@@ -17,6 +17,7 @@ import trio
 from peers import Peer, available, connect, in_table, open_peer, until
 from peers.driver import Reply
 
+from primedht.assembly import open_node
 from primedht.blocks.profiles import PROFILES
 from primedht.cids import Cid
 from primedht.config import BlocksConfig, Config, LimitsConfig, NetworkConfig, NodeConfig
@@ -24,7 +25,7 @@ from primedht.errors import ValueNotFound
 from primedht.ids import PeerId
 from primedht.kad import codec
 from primedht.kad.messages import Message
-from primedht.node import Node, open_node
+from primedht.node import Node
 from primedht.records.keys import pk_key
 from primedht.wire import addrs as wire
 

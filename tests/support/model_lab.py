@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import trio
 
+from primedht.assembly import open_node
 from primedht.blocks.block import make_block
 from primedht.cids import DAG_CBOR
 from primedht.config import Config, NetworkConfig, NodeConfig
 from primedht.ml.models import FoundModel
 from primedht.ml.versions import Version, Versions
-from primedht.node import Node, open_node
+from primedht.node import Node
 from primedht.tensors.arrays import save_tensors
 from primedht.tensors.manifest import Manifest, ModelFile
 
