@@ -9,9 +9,10 @@ import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
-from primedht.blocks.big_values import open_big_values
+from primedht.blocks.big_values import BigValues, open_big_values
 from primedht.blocks.bitswap.bitswap import open_bitswap
 from primedht.blocks.blocks import open_blocks
 from primedht.blocks.replicate.offered import HeldValue
@@ -121,16 +122,6 @@ async def open_node(
         )
         replication = None
         if parameters.network_kind == "private":
-
-            async def own_values() -> list[HeldValue]:
-                keys = [entry.key for entry in engine.storage.own_entries() if values.may_have(entry.key)]
-                records = [await engine.storage.own_record(key) for key in keys]
-                return [
-                    HeldValue(record.key, record.value, record.expires_unix_s, own=True)
-                    for record in records
-                    if record is not None
-                ]
-
             replication = await stack.enter_async_context(
                 open_replication(
                     *(host.streams, engine, blocks, storage, ports.clock, ports.rng, identity),
@@ -139,7 +130,7 @@ async def open_node(
                         network_kind=parameters.network_kind,
                         ipfs_keys_only=parameters.ipfs_keys_only,
                     ),
-                    own_values,
+                    partial(_own_values, engine, values),
                     network_id=parameters.network_id,
                     copies=parameters.replication_factor,
                     quotas=ReplicaQuotas(
@@ -161,6 +152,17 @@ async def open_node(
         )
         await node.checkpoints.resume()
         yield node
+
+
+async def _own_values(engine: Dht, values: BigValues) -> list[HeldValue]:
+    """Return this node's own records of values whose blocks others keep too."""
+    keys = [entry.key for entry in engine.storage.own_entries() if values.may_have(entry.key)]
+    records = [await engine.storage.own_record(key) for key in keys]
+    return [
+        HeldValue(record.key, record.value, record.expires_unix_s, own=True)
+        for record in records
+        if record is not None
+    ]
 
 
 async def _serve_mdns(host: Host, dht: Dht) -> None:
