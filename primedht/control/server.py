@@ -92,7 +92,7 @@ class ControlServer:
         finally:
             self._sessions.remove(session)
             session.close_descriptors()
-            if not self._sessions:
+            if self._stopping and not self._sessions:
                 self._idle.set()
 
     async def _answer_all(self, session: Session) -> None:

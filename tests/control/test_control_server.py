@@ -255,6 +255,28 @@ async def test_finishing_answers_what_is_under_way_and_closes_what_is_idle(lab: 
             assert await busy.frame() is None, "no further request is taken"
 
 
+async def test_finishing_waits_for_what_is_under_way_when_others_had_left_before(lab: ControlLab) -> None:
+    async with lab.client() as gone:
+        await gone.ask(IDENTIFY)
+    await until(lambda: not lab.server._sessions)  # the only moment at which nobody is connected
+    async with lab.client() as busy:
+        await busy.send(get(b"slow"))
+        await lab.node.slow_key_reached.wait()
+        finished = trio.Event()
+
+        async def finish() -> None:
+            await lab.server.finish()
+            finished.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(finish)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not finished.is_set(), "the daemon ends, and cancels the request, once this returns"
+            lab.node.slow_key_go.set()
+            assert (await busy.response()).prime.found.value == b"at last"
+            await finished.wait()
+
+
 async def test_finishing_without_connections_returns_at_once(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
