@@ -54,12 +54,14 @@ class Adding:
         self.fresh: set[bytes] = set()  # multihashes that were not here before
         self.file_ids: list[bytes] = []  # of files that are referenced in place
 
-    async def file(self, path: str, file: Readable) -> Part:
+    async def file(self, path: str, file: Readable, *, limiter: trio.CapacityLimiter | None = None) -> Part:
         """Add a file's bytes, from where it is to its end.
 
+        limiter: of the thread that reads, where that may wait for as long as others like; by default the one
+        that all work in threads has in common.
         Raises `StoreFull`, `DiskFull`, `InvalidArgument`, and `StoreUnavailable` if it cannot be read.
         """
-        part = await self._import(import_file(file, self._profile))
+        part = await self._import(import_file(file, self._profile), limiter=limiter)
         self._place(path, part)
         return part
 
@@ -121,10 +123,14 @@ class Adding:
             raise InvalidArgument("a file without a name beside others")
 
     async def _import(
-        self, importing: Importing, *, in_place: tuple[ReferencedFile, bytes] | None = None
+        self,
+        importing: Importing,
+        *,
+        in_place: tuple[ReferencedFile, bytes] | None = None,
+        limiter: trio.CapacityLimiter | None = None,
     ) -> Part:
         while True:
-            batch = await _in_thread(partial(_next_batch, importing))
+            batch = await _in_thread(partial(_next_batch, importing), limiter)
             leaves = [each for each in batch.placed if in_place is not None and each.offset is not None]
             if in_place is not None and leaves:
                 file, file_id = in_place
@@ -160,5 +166,5 @@ def _next_batch(importing: Importing) -> _Batch:
     return _Batch(placed, None)
 
 
-async def _in_thread(work: Callable[[], T]) -> T:
-    return await trio.to_thread.run_sync(work)
+async def _in_thread(work: Callable[[], T], limiter: trio.CapacityLimiter | None = None) -> T:
+    return await trio.to_thread.run_sync(work, limiter=limiter)

@@ -138,7 +138,8 @@ async def _add_entry(
     if not entry.descriptor:
         if entry.HasField("in_place"):
             raise InvalidArgument("a file can stay in place only where it comes as a descriptor")
-        return await adding.file(path, _Streamed(conversation))
+        # The thread waits for the client: one of the shared ones would be lost to all others meanwhile.
+        return await adding.file(path, _Streamed(conversation), limiter=trio.CapacityLimiter(1))
     descriptor = op.session.take_descriptor()
     if descriptor is None:
         raise MalformedRequest("an entry without the descriptor that it announces")

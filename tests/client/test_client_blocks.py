@@ -8,6 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, cast
 
@@ -227,6 +228,24 @@ async def test_a_client_that_goes_away_leaves_nothing(lab: ControlLab) -> None:
     await raw.stream.aclose()
     await until(lambda: not blocks_of(lab).store._holds)
     assert blocks_of(lab).store.counts.blocks == 0
+
+
+async def test_clients_that_send_no_more_of_their_files_take_no_thread_from_the_daemon(
+    lab: ControlLab,
+) -> None:
+    async with AsyncExitStack() as clients:
+        for _ in range(int(trio.to_thread.current_default_thread_limiter().total_tokens)):
+            raw = await connect(lab)
+            await clients.enter_async_context(raw.stream)
+            await raw.ask_prime(add_begin=pb.AddBegin(profile="ipfs-v1"))
+            await raw.ask_prime(add_entry=pb.AddEntry(path=b"a", kind=pb.FILE))
+        with trio.fail_after(10):
+            await trio.to_thread.run_sync(int)
+            raw = await connect(lab)
+            await clients.enter_async_context(raw.stream)
+            await raw.ask_prime(add_begin=pb.AddBegin(profile="ipfs-v1"))
+            await raw.ask_prime(add_entry=pb.AddEntry(path=b"b", kind=pb.SYMLINK, target=b"a"))
+            assert (await raw.ask_prime(add_commit=pb.AddCommit())).prime.added.cid
 
 
 @pytest.mark.parametrize(
