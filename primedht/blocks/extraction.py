@@ -122,7 +122,8 @@ class Extraction:
         depth = entry.path.count("/")
         climbs = next((at for at, part in enumerate(parts) if part != ".."), len(parts))
         # Only leading ".." are plain: behind another link they could lead out of what is written.
-        if not parts or parts[0] == "/" or climbs > depth or ".." in parts[climbs:] or not entry.path:
+        leads_out = not parts or parts[0] == "/" or climbs > depth or ".." in parts[climbs:]
+        if leads_out or "\x00" in entry.target or not entry.path:
             raise InvalidDag(f"{entry.path!r} is a link that leads elsewhere: {entry.target[:100]!r}")
         self._place(entry.path).symlink_to(entry.target)
 

@@ -60,7 +60,7 @@ class Pins:
         """
         pin = Pin(cid, name, recursive, partial, self._clock.unix_now(), expires_unix_s)
         key = _key(cid, name)
-        if expires_unix_s is not None and expires_unix_s <= pin.created_unix_s:
+        if expires_unix_s is not None and not expires_unix_s > pin.created_unix_s:  # NaN too
             raise InvalidArgument("a pin that has expired already")
         with self._store.hold() as hold:
             hold.add([cid])

@@ -151,6 +151,8 @@ class Checkpoints:
             busy.close()
             with shielded_undo():
                 await self._unfinished.remove(id)
+                if not was_pinned:
+                    await self._blocks.unpin(file, name=name)
             raise
 
     async def resume(self) -> None:

@@ -42,6 +42,7 @@ from primedht.errors import (
     InvalidManifest,
     NotPermitted,
     StoreFull,
+    UnknownOwner,
     ValueNotFound,
     ValueTooLarge,
 )
@@ -311,8 +312,13 @@ class Models:
         """Return the versions that are kept here, our own and pulled ones."""
         kept = []
         async for pin in self._blocks.pins.all():
-            if pin.name.startswith(_PIN):
+            if not pin.name.startswith(_PIN):
+                continue
+            try:
                 name = parse_name(pin.name.removeprefix(_PIN), self._owners.me, {})
+            except (InvalidArgument, UnknownOwner):
+                continue  # a user's own pin
+            if name.version is not None:
                 kept.append(KeptModel(name, pin.cid, pin.partial))
         return sorted(kept, key=lambda each: str(each.name.key) + f"{each.name.version:020}")
 

@@ -6,6 +6,7 @@ that is here has a pin of its own, `checkpoint:<run>@<step>#<i>-of-<n>`, as a no
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from primedht.ml.run_records import FoundCheckpoint
 from primedht.ml.runs import RunName, Shard, Steps
 
 _PIN = "checkpoint:"
+_STEP = re.compile(r"(?P<step>[0-9]+)(#[0-9]+-of-[0-9]+)?", re.ASCII)  # users may call theirs otherwise
 
 
 def manifest_pin(run: RunName, step: int) -> str:
@@ -86,7 +88,7 @@ class Retention:
         """Return what is pinned for a run: step, CID and the pin's name."""
         prefix = f"{_PIN}{run}@"
         return [
-            (int(pin.name.removeprefix(prefix).partition("#")[0]), pin.cid, pin.name)
+            (int(named["step"]), pin.cid, pin.name)
             async for pin in self._blocks.pins.all()
-            if pin.name.startswith(prefix)
+            if pin.name.startswith(prefix) and (named := _STEP.fullmatch(pin.name, len(prefix)))
         ]

@@ -10,7 +10,7 @@ from primedht import limits
 from primedht.errors import InvalidTensor
 from primedht.tensors.dtypes import DType
 
-_ELEMENTS_MAX = 2**62  # more cannot be addressed
+_BYTES_MAX = 2**62  # more cannot be addressed; numpy multiplies the sizes even where one is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,6 @@ def tensor_bytes(name: str, dtype: DType, shape: Sequence[int]) -> int:
         raise InvalidTensor(f"{name[:100]!r} has over {limits.TENSOR_DIMENSIONS_MAX} dimensions")
     if any(type(size) is not int or size < 0 for size in shape):
         raise InvalidTensor(f"{name[:100]!r} has a dimension that is no size")
-    if math.prod(max(size, 1) for size in shape) > _ELEMENTS_MAX:
+    if math.prod(max(size, 1) for size in shape) * dtype.item_bytes > _BYTES_MAX:
         raise InvalidTensor(f"{name[:100]!r} has more elements than there can be")
     return math.prod(shape) * dtype.item_bytes

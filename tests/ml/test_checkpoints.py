@@ -20,6 +20,7 @@ import trio
 from model_lab import layers, open_nodes
 
 from primedht import limits
+from primedht.blocks.block import make_block
 from primedht.errors import (
     InvalidArgument,
     InvalidManifest,
@@ -29,6 +30,7 @@ from primedht.errors import (
     PickleRefused,
     QuorumNotReached,
     StaleRecord,
+    TooBusy,
     UnknownOwner,
     ValueNotFound,
 )
@@ -360,6 +362,35 @@ async def test_a_refused_record_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
         with pytest.raises(QuorumNotReached):
             await job.wait()
         assert await pinned(a) == []
+
+
+async def test_a_job_that_cannot_begin_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "JOBS_MAX", 1)
+    async with open_nodes(1) as (a,):
+        await a.checkpoints.publish("r", 1, 1, shard=(0, 2))
+        for _ in range(2):
+            with pytest.raises(TooBusy):
+                await a.checkpoints.publish("r", 2, state(2))
+        assert await pinned(a) == ["1#0-of-2"]
+        assert len(await a.checkpoints._unfinished.all()) == 1
+        with pytest.raises(TooBusy):
+            await a.checkpoints.publish("r", 1, 1, shard=(0, 2))
+        assert await pinned(a) == ["1#0-of-2"], "what was kept before is kept"
+
+
+async def test_pins_of_others_that_are_called_like_ours_are_left_alone() -> None:
+    async with open_nodes(1) as (a,):
+        block = make_block(b"of a user")
+        await a.blocks.put_block(block)
+        names = [
+            f"checkpoint:{a.peer_id}/r@{more}" for more in ("best", "", "#0-of-1", "1#last", "-1", "1_0")
+        ]
+        for name in [*names, "model:best", "model:nobody/m@1", f"model:{a.peer_id}/m"]:
+            await a.blocks.pin(block.cid, name=name, announce=False)
+        await (await a.checkpoints.publish("r", 1, 1)).wait()
+        assert await a.checkpoints.remove("r") == 1
+        assert await a.models.kept() == []
+        assert len(await a.blocks.pins.of(block.cid)) == 9
 
 
 async def test_a_peer_that_dies_while_a_part_is_stored_does_not_fail_its_rank(

@@ -40,6 +40,7 @@ def entry(dtype: object = "U8", shape: object = (4,), offsets: object = (0, 4)) 
         ({"a": entry(shape=(1 << 40,), offsets=(0, 1 << 40))}, 4, "end at"),
         ({"a": entry(shape=(1 << 62, 4), offsets=(0, 0))}, 0, "elements"),
         ({"a": entry(shape=(0, 1 << 62, 4), offsets=(0, 0))}, 0, "elements"),
+        ({"a": entry("F64", shape=(0, 1 << 61), offsets=(0, 0))}, 0, "elements"),
         ({"a": entry(shape=(1,) * 65, offsets=(0, 1))}, 1, "dimensions"),
         ({"a": entry(shape=(-4,))}, 4, "no size"),
         ({"a": entry(shape=(True,))}, 4, "no size"),
