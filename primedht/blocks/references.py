@@ -81,6 +81,8 @@ def check_unchanged(file: ReferencedFile) -> None:
         raise _as_local(error, file) from None
     try:
         _check_unchanged(file, os.fstat(descriptor))
+    except OSError as error:
+        raise _as_local(error, file) from None
     finally:
         os.close(descriptor)
 

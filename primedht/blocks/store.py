@@ -28,7 +28,7 @@ from primedht.blocks.links import links_of
 from primedht.blocks.references import ReferencedFile
 from primedht.cids import DAG_PB, IDENTITY, RAW, Cid
 from primedht.dht.sealed import seal
-from primedht.errors import BlockNotFound, FileChanged, InvalidDag, StoreFull
+from primedht.errors import BlockNotFound, FileChanged, InvalidDag, StoreFull, StoreUnavailable
 from primedht.pb.store_pb2 import StoredBlock
 from primedht.stores.kv import KeyValue, scan_all
 
@@ -282,7 +282,10 @@ class LocalBlockstore:
         return os.urandom(FILE_ID_BYTES)
 
     async def check_files(self) -> None:
-        """Look at every referenced file; those that changed are forgotten, and the listener is told."""
+        """Look at every referenced file; those that changed are forgotten, and the listener is told.
+
+        Those that cannot be reached now are looked at again the next time.
+        """
         async for key, raw in scan_all(self._kv, FILE):
             file = index.parse_file(raw)
             if file is None:
@@ -291,6 +294,8 @@ class LocalBlockstore:
                 await self._in_thread(partial(references.check_unchanged, file))
             except FileChanged:
                 await self._drop_file(key[len(FILE) :], file)
+            except StoreUnavailable as error:
+                log.warning("referenced_file_unreachable", path=str(file.path), reason=str(error))
 
     async def referenced_files(self) -> dict[bytes, ReferencedFile]:
         """Return the users' files that blocks refer to, by file id."""

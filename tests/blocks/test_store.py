@@ -259,6 +259,30 @@ async def test_changes_are_found_without_reading(tmp_path: Path) -> None:
         assert await store.referenced_files() == {}
 
 
+async def test_a_file_that_cannot_be_reached_now_hides_no_change_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = [tmp_path / name for name in "abc"]
+    away = tmp_path / "b"
+    fstat = os.fstat
+
+    def stale(descriptor: int) -> os.stat_result:
+        if os.readlink(f"/proc/self/fd/{descriptor}") == str(away):
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return fstat(descriptor)
+
+    async with open_store(tmp_path) as (store, _):
+        for file in files:
+            block = make_block(file.name.encode() + LARGE.data)
+            file.write_bytes(block.data)
+            await _reference(store, file, block.cid, (block, 0))
+        monkeypatch.setattr(os, "fstat", stale)
+        for file in (files[0], files[2]):
+            file.unlink()
+        await store.check_files()
+        assert [file.path for file in (await store.referenced_files()).values()] == [away]
+
+
 async def test_a_block_in_two_files_outlives_one(tmp_path: Path) -> None:
     files = [tmp_path / "a", tmp_path / "b"]
     async with open_store(tmp_path) as (store, _):
