@@ -50,6 +50,7 @@ HAMT_DEPTH_MAX = 21  # ours: 64 bits of hash at 3 bits a level
 FILE_NAME_BYTES_MAX = 255  # Linux, NAME_MAX
 DIRECTORY_DEPTH_MAX = 64  # ours: as deep as a path of PATH_MAX is likely to be
 DIRECTORY_ENTRIES_MAX = 1 << 20  # ours: of one import or export; each takes about 300 bytes of memory
+PLACED_PIECES_MAX = 1 << 22  # ours: of one pull, 1 TiB in pieces of 256 KiB; each takes 150 bytes of memory
 DAG_DEPTH_MAX = 32  # ours: nodes of 2 links hold 2**32 leaves so deep; HAMTs add 8
 BLOCK_INLINE_BYTES_MAX = 16 << 10  # ours: larger ones are files of their own; LMDB copies pages on writing
 BLOCK_BATCH_BYTES = 16 << 20  # ours: of an import, stored together: memory, and one sync of each folder

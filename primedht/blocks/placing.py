@@ -92,6 +92,7 @@ class _Placing:
         self._known: list[bytes] = []  # file ids of an interrupted call
         self._files: list[_File] = []
         self._places: defaultdict[bytes, list[tuple[_File, int, int]]] = defaultdict(list)
+        self._piece_count = 0
 
     # --- beginning ------------------------------------------------------------------------------------
 
@@ -145,6 +146,9 @@ class _Placing:
             await _in_thread(partial(_make_file, described))
         async for part in file_parts(self._blocks.get, item.cid):
             if part.content is None:
+                self._piece_count += 1
+                if self._piece_count > limits.PLACED_PIECES_MAX:
+                    raise InvalidDag(f"{self._target}: its files are over {limits.PLACED_PIECES_MAX} pieces")
                 self._places[part.cid.multihash].append((file, part.offset, part.size_bytes))
 
     def _make_folder(self, path: str) -> None:

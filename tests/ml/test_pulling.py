@@ -193,6 +193,33 @@ async def test_a_leaf_of_another_size_than_said_leaves_nothing(tmp_path: Path) -
         assert await puller.models.kept() == []
 
 
+async def test_a_file_of_too_many_pieces_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few small blocks can be a file of any number of pieces, each of which takes memory."""
+    async with open_puller_and_pusher(tmp_path, pushed=False) as (puller, pusher):
+        leaf = make_block(b"x")
+        cid, size = leaf.cid, 1
+        blocks = [leaf]
+        for _ in range(2):
+            blocks.append(
+                make_block(encode_node([Link(cid, size)] * 40, unixfs.file_data([size] * 40)), DAG_PB)
+            )
+            cid, size = blocks[-1].cid, 40 * size
+        for block in blocks:
+            await pusher.blocks.put_block(block)
+        await pusher.models.publish(cid, "me/m", file_name="weights.npz")
+        name = f"{pusher.peer_id}/m"
+        monkeypatch.setattr(limits, "PLACED_PIECES_MAX", 1599)
+        with pytest.raises(InvalidDag, match="over 1599 pieces"):
+            await puller.models.pull(name, tmp_path / "out")
+        assert sorted(os.listdir(tmp_path)) == ["data", "m"]
+        assert await puller.models.kept() == []
+        monkeypatch.setattr(limits, "PLACED_PIECES_MAX", 1600)
+        await puller.models.pull(name, tmp_path / "out")
+        assert (tmp_path / "out" / "weights.npz").read_bytes() == b"x" * 1600
+
+
 async def test_two_pulls_to_one_place_do_not_meet(tmp_path: Path) -> None:
     async with open_puller_and_pusher(tmp_path) as (puller, pusher):
         refused: list[InvalidArgument] = []
