@@ -37,9 +37,13 @@ def encode_map(fields: Mapping[str, object]) -> bytes:
     return encode(dict(fields))
 
 
-def decode_map(data: bytes) -> dict[str, object]:
-    """Parse one map and nothing after it. CIDs come as their bytes. Raises `InvalidRecord`."""
-    reader = _Reader(data)
+def decode_map(data: bytes, *, items_max: int | None = None) -> dict[str, object]:
+    """Parse one map and nothing after it. CIDs come as their bytes. Raises `InvalidRecord`.
+
+    items_max: of maps, lists and scalars in it, each of which may take 64 times its bytes as an object; None
+    where the data is small.
+    """
+    reader = _Reader(data, len(data) if items_max is None else items_max)
     value = reader.value(limits.CBOR_DEPTH_MAX)
     if not isinstance(value, dict) or not reader.at_end():
         raise InvalidRecord("the data is not one DAG-CBOR map")
@@ -101,9 +105,10 @@ def _head(major: int, argument: int) -> bytes:
 
 
 class _Reader:
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, items_max: int) -> None:
         self._data = data
         self._at = 0
+        self._items_left = items_max
 
     def at_end(self) -> bool:
         return self._at == len(self._data)
@@ -112,6 +117,9 @@ class _Reader:
         if depth_left == 0:
             raise InvalidRecord("the DAG-CBOR data is nested too deep")
         initial = self._take(1)[0]
+        self._items_left -= 1
+        if self._items_left < 0:
+            raise InvalidRecord("the DAG-CBOR data has too many items")
         major, info = initial >> 5, initial & 31
         if major == _SIMPLE:
             if info == _FLOAT64:

@@ -37,6 +37,7 @@ _TYPE = "primedht-model"
 _FORMAT = 1
 _DOMAIN = b"primedht-manifest:"
 RAW_CODEC = "raw"
+_ROW_ITEMS = 16  # of a tensor in the table, on average: a list of six, and nine dimensions
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,11 @@ def encode_table(tensors: Sequence[PlacedTensor]) -> bytes:
 def parse_table(data: bytes, files: Sequence[ModelFile]) -> list[PlacedTensor]:
     """Parse a table of tensors in `files`. Raises `InvalidManifest`."""
     try:
-        return [_placed(row, files) for row in _list(dagcbor.decode_map(data)["tensors"])]
+        fields = dagcbor.decode_map(data, items_max=_ROW_ITEMS * limits.TENSORS_MAX)
+        rows = _list(fields["tensors"])
+        if len(rows) > limits.TENSORS_MAX:
+            raise ValueError("it has too many tensors")
+        return [_placed(row, files) for row in rows]
     except (InvalidRecord, InvalidTensor, KeyError, ValueError) as error:
         raise InvalidManifest(f"the model's tensor table is not one: {error}") from None
 

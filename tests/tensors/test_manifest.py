@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 
 import cbor2
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from primedht import limits
 from primedht.blocks.links import links_of
 from primedht.cids import DAG_CBOR, Cid
 from primedht.errors import InvalidArgument, InvalidManifest
@@ -172,6 +174,19 @@ def test_a_table_that_lies_is_refused(wrong: PlacedTensor) -> None:
         parse_table(encode_table([wrong]), FILES)
     with pytest.raises(InvalidManifest, match="beyond"):
         parse_table(encode_table([span()]), ())
+
+
+def test_a_table_of_too_much_is_refused_before_it_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "TENSORS_MAX", 1000)
+    assert len(parse_table(encode_table([span()] * 1000), FILES)) == 1000
+    for data in (encode_table([span()] * 1001), encode({"tensors": [[]] * 1_000_000})):
+        tracemalloc.start()
+        try:
+            with pytest.raises(InvalidManifest, match="too many"):
+                parse_table(data, FILES)
+            assert tracemalloc.get_traced_memory()[1] < 4 << 20
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_table_of_something_else_is_refused() -> None:
