@@ -14,6 +14,7 @@ import trio
 
 from primedht.assembly import open_node
 from primedht.blocks.big_values import pin_name
+from primedht.blocks.block import make_block
 from primedht.blocks.importer import import_file, root_of
 from primedht.blocks.profiles import DEFAULT_NAME, PROFILES
 from primedht.config import BlocksConfig, Config, NetworkConfig, NodeConfig, QuotasConfig
@@ -166,6 +167,16 @@ async def test_blocks_of_keys_that_are_kept_alive_no_more_are_swept(tmp_path: Pa
         assert len(await pinned_roots(node)) == 1
         await node.put("weights", b"small")
         assert await pinned_roots(node) == set(), "the pins of an earlier life are known"
+
+
+async def test_a_pin_that_a_user_calls_like_those_of_values_is_not_swept() -> None:
+    async with open_one() as node:
+        block = make_block(b"a user's own")
+        await node.blocks.put_block(block)
+        await node.blocks.pin(block.cid, name="value:best")
+        node.blocks.pins._clock = _Later()
+        await node._values.sweep([])
+        assert [pin.name for pin in await node.blocks.pins.of(block.cid)] == ["value:best"]
 
 
 class _Later:

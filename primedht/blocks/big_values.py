@@ -12,6 +12,7 @@ Source: docs/design.md, "Big values".
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
@@ -142,7 +143,7 @@ class BigValues:
         kept = {pin_name(key) for key in kept_keys}
         young_unix_s = self._blocks.pins.unix_now() - limits.BLOCK_CHECKS_INTERVAL_S
         async for pin in self._blocks.pins.all():
-            ours = pin.name.startswith(_PIN_PREFIX) and pin.expires_unix_s is None
+            ours = _PIN.fullmatch(pin.name) is not None and pin.expires_unix_s is None
             if ours and pin.name not in kept and pin.created_unix_s < young_unix_s:
                 await self._blocks.unpin(pin.cid, name=pin.name)
 
@@ -165,6 +166,7 @@ async def open_big_values(
 
 
 _PIN_PREFIX = "value:"
+_PIN = re.compile(rf"{_PIN_PREFIX}[0-9a-f]{{64}}")  # users may call theirs otherwise
 
 
 def pin_name(key: bytes) -> str:
