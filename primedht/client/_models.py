@@ -210,12 +210,13 @@ def file_name_of(path: str | os.PathLike[str]) -> str | None:
 
 
 def array_of(place: TensorPlace, data: bytes) -> Array:
-    """Return a tensor as numpy's array, one that can be changed."""
+    """Return a tensor as numpy's array, one that can be changed. Raises as `check_whole`."""
     from primedht.tensors.arrays import view
     from primedht.tensors.dtypes import dtype_named
-    from primedht.tensors.schema import TensorSpan
+    from primedht.tensors.schema import TensorSpan, check_whole
 
-    span = TensorSpan(place.name, dtype_named(place.dtype), place.shape, 0, len(data))
+    span = TensorSpan(place.name, dtype_named(place.dtype), place.shape, 0, place.end - place.start)
+    check_whole(span, data)
     return view(bytearray(data), span)
 
 

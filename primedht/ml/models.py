@@ -63,6 +63,7 @@ from primedht.tensors.manifest import (
     parse_manifest,
     parse_table,
 )
+from primedht.tensors.schema import check_whole
 
 log = structlog.get_logger(__name__)
 
@@ -303,10 +304,15 @@ class Models:
         raise ValueNotFound(f"{found.name} has no tensor {tensor[:100]!r}; it has {others}")
 
     async def read_tensor(self, name: str, tensor: str, *, timeout: float = 60) -> tuple[PlacedTensor, bytes]:
-        """Return a tensor's bytes, row-major and little-endian; only its blocks are fetched."""
+        """Return a tensor's bytes, row-major and little-endian; only its blocks are fetched.
+
+        Raises as `find_tensor`, and `InvalidManifest` if its file has not as many.
+        """
         found, placed = await self.find_tensor(name, tensor, timeout=timeout)
         file = found.manifest.files[placed.file]
-        return placed, await read(self._blocks, file.cid, placed.span.start, placed.span.end)
+        data = await read(self._blocks, file.cid, placed.span.start, placed.span.end)
+        check_whole(placed.span, data)
+        return placed, data
 
     async def kept(self) -> list[KeptModel]:
         """Return the versions that are kept here, our own and pulled ones."""

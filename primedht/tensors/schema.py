@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from primedht import limits
-from primedht.errors import InvalidTensor
+from primedht.errors import InvalidManifest, InvalidTensor
 from primedht.tensors.dtypes import DType
 
 _BYTES_MAX = 2**62  # more cannot be addressed; numpy multiplies the sizes even where one is 0
@@ -41,3 +41,12 @@ def tensor_bytes(name: str, dtype: DType, shape: Sequence[int]) -> int:
     if math.prod(max(size, 1) for size in shape) * dtype.item_bytes > _BYTES_MAX:
         raise InvalidTensor(f"{name[:100]!r} has more elements than there can be")
     return math.prod(shape) * dtype.item_bytes
+
+
+def check_whole(tensor: TensorSpan, data: bytes) -> None:
+    """Raise `InvalidManifest` if the model's files end before the tensor does that is said to be in them."""
+    size = tensor.end - tensor.start
+    if len(data) != size:
+        raise InvalidManifest(
+            f"the model's files have of {tensor.name[:100]!r} {len(data)} of its {size} bytes"
+        )

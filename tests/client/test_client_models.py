@@ -16,8 +16,16 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
 from control_lab import LOOPBACK, ControlLab, open_lab
 from model_lab import content, layers, open_nodes, write_model
 
-from primedht.client import AsyncClient, Client
-from primedht.errors import InvalidArgument, NotPermitted, PickleRefused, UnknownOwner, ValueNotFound
+from primedht.cids import Cid
+from primedht.client import AsyncClient, Client, _models
+from primedht.errors import (
+    InvalidArgument,
+    InvalidManifest,
+    NotPermitted,
+    PickleRefused,
+    UnknownOwner,
+    ValueNotFound,
+)
 from primedht.keys import PrivateKey
 
 
@@ -115,3 +123,9 @@ async def test_strangers_of_the_machine_neither_sign_nor_remove(tmp_path: Path) 
             ):
                 with pytest.raises(NotPermitted):
                     await refused
+
+
+def test_a_tensor_of_which_bytes_are_missing_is_refused() -> None:
+    place = _models.TensorPlace("w", Cid.of(b"file"), "U8", (100,), 0, 100)
+    with pytest.raises(InvalidManifest, match="40 of its 100 bytes"):
+        _models.array_of(place, bytes(40))

@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import ml_dtypes
@@ -36,6 +37,9 @@ from primedht.ml.models import PROFILE
 from primedht.ml.versions import Version, Versions
 from primedht.node import Node
 from primedht.tensors.arrays import numpy_dtype, save_tensors
+from primedht.tensors.dtypes import DTYPES
+from primedht.tensors.manifest import PlacedTensor, encode_table
+from primedht.tensors.schema import TensorSpan
 
 
 async def test_a_sharded_model_is_pulled_as_it_was_pushed(tmp_path: Path) -> None:
@@ -165,6 +169,22 @@ async def test_a_tensor_is_got_without_the_others(tmp_path: Path) -> None:
         assert placed.span.shape == ()
         with pytest.raises(ValueNotFound, match="no tensor"):
             await b.models.read_tensor(f"{a.peer_id}/m", "model.layers.9.weight")
+
+
+async def test_a_tensor_beyond_its_file_is_refused(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "m", {"model.safetensors": layers(1)})
+    async with open_nodes(2) as (a, b):
+        found = (await a.models.push(folder, "me/m")).found
+        index = [file.path for file in found.manifest.files].index("model.safetensors")
+        true = found.manifest.files[index]
+        span = TensorSpan("w", DTYPES["U8"], (100,), true.size_bytes - 40, true.size_bytes + 60)
+        table = make_block(encode_table([PlacedTensor(span, index)]))
+        await a.blocks.put_block(table)
+        files = list(found.manifest.files)
+        files[index] = replace(true, size_bytes=span.end)
+        await publish_forged(a, found, replace(found.manifest, files=tuple(files), tensors=table.cid))
+        with pytest.raises(InvalidManifest, match="40 of its 100 bytes"):
+            await b.models.read_tensor(f"{a.peer_id}/m", "w")
 
 
 async def test_a_model_that_is_removed_is_listed_no_more(tmp_path: Path) -> None:
