@@ -35,7 +35,9 @@ class WholeFile:
         self._temporary: Path | None = None
         self._stream: IO[bytes] | None = None
         with self._failing():
-            self._target = self._path.resolve()
+            self._target = Path(os.path.realpath(self._path))
+            if self._target.is_symlink():
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             if self._target.exists() and not self._target.is_file():
                 self._stream = self._target.open("wb", buffering=0)
                 return

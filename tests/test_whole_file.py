@@ -56,6 +56,15 @@ def test_a_link_stays_one(tmp_path: Path) -> None:
     assert (tmp_path / "folder" / "target").read_bytes() == b"x"
 
 
+def test_links_that_lead_nowhere_are_named_and_stay(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path in ("loop", "loop/x"):
+        with pytest.raises(InvalidArgument, match="choose another path"):
+            WholeFile(tmp_path / path)
+    assert (tmp_path / "loop").is_symlink()
+    assert os.listdir(tmp_path) == ["loop"]
+
+
 def test_a_pipe_is_written_as_it_is(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     read: list[bytes] = []
