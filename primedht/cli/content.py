@@ -146,9 +146,8 @@ def ls(
     cid, path = _split(content)
     for entry in daemon.list_directory(cid, path, timeout=common.timeout_s(timeout)):
         shown = {"name": entry.name, "cid": str(entry.cid), "dag_bytes": entry.dag_bytes}
-        common.print_result(
-            shown, f"{entry.cid}  {format_size(entry.dag_bytes):>10}  {entry.name}", as_json=as_json
-        )
+        line = f"{entry.cid}  {format_size(entry.dag_bytes):>10}  {entry.name}"
+        common.print_result(shown, common.printable(line), as_json=as_json)
 
 
 @app.command(epilog="Example: primedht pin bafy... --name resnet50 --ttl 30d")
