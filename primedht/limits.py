@@ -417,7 +417,7 @@ SNAPSHOT_PAUSE_S = 1.0  # ours: from the first peer's joining until the table is
 SNAPSHOT_INTERVAL_S = 300.0  # ours: a crash loses at most this much of the table's news
 
 # --- repair -------------------------------------------------------------------------------------------
-REPLICATE_INTERVAL_S = 3600.0  # rust-libp2p, kad behaviour.rs: record replication interval
+REPAIR_INTERVAL_S = 3600.0  # rust-libp2p, kad behaviour.rs: record replication interval
 REPAIR_JOIN_S = 5.0  # ours: until a node that starts has met those that share its records
 REPAIR_BATCH_S = 0.25  # ours: how long records that come in wait for their put to reach its other holders
 REPAIR_CHANGES_S = 0.05  # ours: changes of the table that come together are looked at together

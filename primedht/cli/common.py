@@ -153,7 +153,7 @@ def root_text(root: bytes | None) -> str | None:
 
 
 def holders_text(result: PutResult) -> str:
-    """Say how many peers hold a value, and why not more: `1 of 3 (no other peer yet)`."""
+    """Say how many peers hold a value, and why not more: `1 of 3 (no more peers yet)`."""
     return _record_holders_text(result) + ("" if result.root is None else _block_holders_text(result))
 
 
@@ -165,7 +165,7 @@ def _block_holders_text(result: PutResult) -> str:
 def block_keepers_text(receipts: int, refused: tuple[Refusal, ...], wanted: int) -> str:
     """Say how many other peers keep blocks, and what would make them more."""
     codes = sorted({each.code for each in refused})
-    why = f"{len(refused)} refused: {', '.join(codes)}" if refused else "no other peer yet"
+    why = f"{len(refused)} refused: {', '.join(codes)}" if refused else "no more peers yet"
     if receipts:
         kept = f"blocks here and on {format_count(receipts, 'other peer')}"
         return f"{kept} ({why})" if refused and receipts < wanted else kept
@@ -185,7 +185,7 @@ def _record_holders_text(result: PutResult) -> str:
     if result.refused:
         codes = sorted({each.code for each in result.refused})
         return f"{text} ({len(result.refused)} refused: {', '.join(codes)})"
-    return f"{text} (no other peer yet)"
+    return f"{text} (no more peers yet)"
 
 
 def read_input(path: str, *, bytes_max: int) -> bytes:

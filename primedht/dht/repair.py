@@ -332,7 +332,7 @@ class Repair:
             self._due.discard(key)
 
     def _interval_s(self) -> float:
-        return self._rng.uniform(0.75, 1.0) * limits.REPLICATE_INTERVAL_S
+        return self._rng.uniform(0.75, 1.0) * limits.REPAIR_INTERVAL_S
 
     async def _spend(self, count_bytes: int) -> None:
         """Wait until the budget has room for `count_bytes` more."""

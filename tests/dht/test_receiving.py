@@ -299,7 +299,7 @@ async def test_the_publishers_republish_renews_on_every_holder(autojump_clock):
 
 async def test_holders_that_keep_repairing_each_other_keep_nothing_alive(autojump_clock, monkeypatch):
     """Repair, entry correction and caching all send what is left."""
-    monkeypatch.setattr(limits, "REPLICATE_INTERVAL_S", 60)
+    monkeypatch.setattr(limits, "REPAIR_INTERVAL_S", 60)
     async with SimWorld(4, 4, links=LINKS, config=small(ttl=600)) as world:
         await world.settle()
         client = await world.add_peer(answering(), serves=False)

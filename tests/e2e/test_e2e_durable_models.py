@@ -39,7 +39,7 @@ def test_a_push_and_a_put_say_who_keeps_the_blocks(tmp_path: Path) -> None:
     push = ("model", "push", tmp_path / "model.safetensors", "--name", "me/m")
     with daemon(tmp_path / "a") as a:
         alone = a.call(*push).stdout.decode()
-        assert "only this node keeps the blocks (no other peer yet)" in alone
+        assert "only this node keeps the blocks (no more peers yet)" in alone
         with daemon(tmp_path / "b", bootstrap=[a.addr]) as b:
             wait_until(lambda: b.call("ping", a.peer_id).returncode == 0, what="b knows a")
             put = a.call("put", "weights", "--file", tmp_path / "model.safetensors").stdout.decode()

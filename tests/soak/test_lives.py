@@ -40,7 +40,7 @@ async def test_rounds_of_repair_lengthen_no_life(autojump_clock: MockClock, repo
                 victim = rng.choice(world.running())
                 sent += victim.dht.repair.sent
                 await victim.crash()
-                await trio.sleep(limits.REPLICATE_INTERVAL_S / 4)
+                await trio.sleep(limits.REPAIR_INTERVAL_S / 4)
                 await victim.start()
             for node in world.running():
                 for entry in node.dht.storage.entries():

@@ -87,5 +87,5 @@ class Insisting:
 
 def _state_of(kept: KeptBlocks) -> str:
     refused = ", ".join(sorted({each.code for each in kept.refused}))
-    why = f"{len(kept.refused)} refused: {refused}" if refused else "no other peer yet"
+    why = f"{len(kept.refused)} refused: {refused}" if refused else "no more peers yet"
     return f"{len(kept.receipts)} of {kept.wanted} other peers keep it ({why})"

@@ -362,7 +362,7 @@ async def test_what_was_published_alone_is_kept_soon_after_others_come(
     assert kept.receipts == ()
     await trio.sleep(1)
     assert writer.replication.status()["asked_again"] == [
-        {"root": str(root), "state": "0 of 3 other peers keep it (no other peer yet)"}
+        {"root": str(root), "state": "0 of 3 other peers keep it (no more peers yet)"}
     ]
     for _ in range(3):
         await world.add()
