@@ -8,7 +8,7 @@ from primedht import limits
 
 
 def test_no_limit_replaces_another_of_its_name() -> None:
-    """REPLICATE_INTERVAL_S stood there twice, for blocks and for records: to change the first changed nothing."""
+    """REPLICATE_INTERVAL_S stood there twice, for blocks and for records: the first meant nothing."""
     assignments = ast.parse(Path(limits.__file__).read_text("utf-8")).body
     names = Counter(
         target.id
