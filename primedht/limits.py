@@ -222,6 +222,9 @@ CONTROL_CHUNK_BYTES_MAX = 1 << 20  # ours: as we take them
 CONTROL_GET_BYTES_MAX = 1 << 20  # ours: of a value in one answer; larger ones come in chunks
 CONTROL_CHUNKS_UNANSWERED = 16  # ours: sent by our clients; so few answers never fill a socket
 CONTROL_DESCRIPTORS_MAX = 4  # ours: of a connection, not yet taken by a request; an import sends one
+CONTROL_PUT_SILENCE_S = (
+    600.0  # ours: a put in chunks without the next; BIG_PUTS_AT_ONCE wait for nobody longer
+)
 CONTROL_STEP_S = 60.0  # ours: our clients' patience between signs of life of an import
 CONTROL_PROGRESS_S = 1.0  # ours: between two signs of life of an operation that takes long
 EVENTS_WAITING_MAX = 1024  # ours: of one subscriber; some 300 bytes each, with traces some KiB

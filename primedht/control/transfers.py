@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import trio
+
 from primedht import limits
 from primedht.control import encode
 from primedht.control.operation import Operation, progress, timeout_s_of, within
@@ -83,7 +85,12 @@ async def _commit(op: Operation, request: pb.PrimeRequest, sink: ValueSink, take
 
 async def _next_step(op: Operation) -> tuple[pb.PrimeRequest, str | None]:
     """Take the next request if it is a step of this put; if not, leave it to others and return None."""
-    request = await op.session.receive()
+    with trio.move_on_after(limits.CONTROL_PUT_SILENCE_S) as patience:
+        request = await op.session.receive()
+    if patience.cancelled_caught:
+        raise MalformedRequest(
+            f"the client sent nothing more of a value for {limits.CONTROL_PUT_SILENCE_S:g} s; put it again"
+        )
     if request is None:
         raise ClientGone
     name = request.prime.WhichOneof("operation") if request.type == pb.Request.PRIME else None

@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import trio
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "control"))
 
 from control_lab import open_lab
 from model_lab import open_nodes
 
+from primedht import limits
 from primedht.client import AsyncClient
 from primedht.errors import DecompressionFailed, InvalidArgument, ValueTooLarge
+from primedht.pb import p2pd_pb2 as pb
 from primedht.records.pointer import decode_pointer, sign_open_pointer
 
 
@@ -59,3 +62,28 @@ async def test_values_are_compressed_as_the_caller_says(tmp_path: Path) -> None:
             with pytest.raises(DecompressionFailed):
                 await client.get("lie", to=tmp_path / "out")
             assert not [name for name in os.listdir(tmp_path) if "out" in name], "no part of it is left"
+
+
+async def test_a_client_that_stops_in_the_middle_of_a_put_keeps_no_other_from_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BIG_PUTS_AT_ONCE", 1)
+    monkeypatch.setattr(limits, "CONTROL_PUT_SILENCE_S", 0.5)
+    large = os.urandom(300_000)
+    with trio.fail_after(30):
+        async with (
+            open_nodes(1) as (node,),
+            open_lab(cast("Any", node), tmp_path) as lab,
+            lab.client() as silent,
+        ):
+            await silent.ask_prime(put_begin=pb.PutBegin(key=b"silent"))
+            await silent.ask_prime(put_chunk=pb.PutChunk(data=large))
+            async with AsyncClient(str(lab.addr)) as client:
+                with (tmp_path / "value").open("w+b") as file:
+                    file.write(large)
+                    file.seek(0)
+                    await client.put("other", file)
+                assert await client.get("other") == large
+            response = await silent.response()
+            assert (response.error.code, "sent nothing" in response.error.msg) == ("malformed_request", True)
+            assert await silent.frame() is None
