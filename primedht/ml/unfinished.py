@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import structlog
+
 from primedht import limits
 from primedht.dht.sealed import seal, unseal
+from primedht.errors import StoreCorrupt
 from primedht.ids import PeerId
 from primedht.keys import PrivateKey
 from primedht.ml.committing import Publishing
 from primedht.ml.runs import RunName, parse_part
 from primedht.pb import store_pb2
 from primedht.stores.kv import KeyValue, scan_all
+
+log = structlog.get_logger(__name__)
 
 _PREFIX = b"m/p/"
 
@@ -39,12 +44,18 @@ class Unfinished:
         await self._kv.put({_PREFIX + id.encode(): None})
 
     async def all(self) -> dict[str, store_pb2.UnfinishedCheckpoint]:
-        """Return what was not finished. Raises `StoreCorrupt`."""
+        """Return what was not finished. What is damaged can be neither finished nor read again: it goes."""
         found = {}
         async for key, raw in scan_all(self._kv, _PREFIX):
+            id = key.removeprefix(_PREFIX).decode()
             message = store_pb2.UnfinishedCheckpoint()
-            unseal(raw, message)
-            found[key.removeprefix(_PREFIX).decode()] = message
+            try:
+                unseal(raw, message)
+            except StoreCorrupt as error:
+                log.warning("unfinished_checkpoint_lost", job=id, reason=str(error))
+                await self.remove(id)
+            else:
+                found[id] = message
         return found
 
 

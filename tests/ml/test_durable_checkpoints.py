@@ -135,3 +135,22 @@ async def test_a_restarted_node_goes_on_with_its_jobs(
     async with open_nodes(1, data_dir=tmp_path) as (node,):
         with pytest.raises(ValueNotFound, match="restarted"):
             node.jobs.get(waiting.id)
+
+
+async def test_a_node_starts_without_a_job_whose_entry_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "JOBS_RESUMED_AFTER_S", 0)
+    async with open_nodes(1, data_dir=tmp_path) as (node,):
+        jobs = [await node.checkpoints.publish("run", 1, index, shard=(index, 3)) for index in range(2)]
+        kv = node.checkpoints._unfinished._kv
+        key = b"m/p/" + jobs[0].id.encode()
+        raw = await kv.get(key)
+        assert raw is not None
+        await kv.put({key: raw[:-1] + b"x"})
+    for _ in range(2):
+        async with open_nodes(1, data_dir=tmp_path) as (node,):
+            assert not node.jobs.get(jobs[1].id).done
+            with pytest.raises(ValueNotFound):
+                node.jobs.get(jobs[0].id)
+            assert list(await node.checkpoints._unfinished.all()) == [jobs[1].id]
