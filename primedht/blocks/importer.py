@@ -18,6 +18,7 @@ from primedht.blocks.directories import DirectoryTree
 from primedht.blocks.profiles import Profile
 from primedht.blocks.walk import open_regular, walk
 from primedht.cids import DAG_PB, RAW
+from primedht.errors import InvalidArgument
 
 
 def import_file(file: Readable, profile: Profile) -> Blocks:
@@ -37,8 +38,12 @@ def import_file(file: Readable, profile: Profile) -> Blocks:
 
 
 def import_symlink(target: str, profile: Profile) -> Blocks:
-    """Import a symbolic link, which is not followed."""
-    block = make_block(encode_node((), unixfs.symlink_data(target)), DAG_PB, version=profile.cid_version)
+    """Import a symbolic link, which is not followed. Raises `InvalidArgument`."""
+    try:
+        data = unixfs.symlink_data(target)
+    except UnicodeEncodeError:
+        raise InvalidArgument(f"a symbolic link that leads to a name that is not UTF-8: {target!r}") from None
+    block = make_block(encode_node((), data), DAG_PB, version=profile.cid_version)
     yield Placed(block)
     return Part(block.cid, 0, len(block.data))
 

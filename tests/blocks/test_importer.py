@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import tracemalloc
 from pathlib import Path
 
@@ -209,3 +210,9 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
 def test_raw_leaves_are_named_by_the_plain_hash() -> None:
     part = root_of(import_file(io.BytesIO(b"x"), PROFILES["unixfs-v1-2025"]))
     assert part.cid.digest == hashlib.sha256(b"x").digest()
+
+
+def test_a_link_to_a_name_that_is_not_utf8_is_refused(tmp_path: Path) -> None:
+    os.symlink(b"\xff", os.fsencode(tmp_path / "link"))
+    with pytest.raises(InvalidArgument, match="not UTF-8"):
+        root_of(import_path(tmp_path, PROFILES["unixfs-v1-2025"]))
