@@ -123,7 +123,7 @@ class BlockCounts(_message.Message):
     def __init__(self, blocks: _Optional[int] = ..., bytes: _Optional[int] = ..., referenced_bytes: _Optional[int] = ...) -> None: ...
 
 class Replica(_message.Message):
-    __slots__ = ("key", "record", "requester", "ip", "dag_bytes", "expires_unix_s", "root")
+    __slots__ = ("key", "record", "requester", "ip", "dag_bytes", "expires_unix_s", "root", "writer")
     KEY_FIELD_NUMBER: _ClassVar[int]
     RECORD_FIELD_NUMBER: _ClassVar[int]
     REQUESTER_FIELD_NUMBER: _ClassVar[int]
@@ -131,6 +131,7 @@ class Replica(_message.Message):
     DAG_BYTES_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_UNIX_S_FIELD_NUMBER: _ClassVar[int]
     ROOT_FIELD_NUMBER: _ClassVar[int]
+    WRITER_FIELD_NUMBER: _ClassVar[int]
     key: bytes
     record: bytes
     requester: bytes
@@ -138,7 +139,8 @@ class Replica(_message.Message):
     dag_bytes: int
     expires_unix_s: float
     root: bytes
-    def __init__(self, key: _Optional[bytes] = ..., record: _Optional[bytes] = ..., requester: _Optional[bytes] = ..., ip: _Optional[str] = ..., dag_bytes: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., root: _Optional[bytes] = ...) -> None: ...
+    writer: bytes
+    def __init__(self, key: _Optional[bytes] = ..., record: _Optional[bytes] = ..., requester: _Optional[bytes] = ..., ip: _Optional[str] = ..., dag_bytes: _Optional[int] = ..., expires_unix_s: _Optional[float] = ..., root: _Optional[bytes] = ..., writer: _Optional[bytes] = ...) -> None: ...
 
 class OwnRoot(_message.Message):
     __slots__ = ("root", "owner", "kept")

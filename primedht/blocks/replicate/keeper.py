@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from hashlib import sha256
 
 import structlog
@@ -21,7 +22,7 @@ from primedht.blocks.blocks import Blocks
 from primedht.blocks.blockstore import Exchange, Hold, Put
 from primedht.blocks.replicate.messages import Conversation
 from primedht.blocks.replicate.offered import Offered, read_offer
-from primedht.blocks.replicate.replicas import Replica, Replicas, dag_id
+from primedht.blocks.replicate.replicas import Replica, Replicas
 from primedht.cids import Cid
 from primedht.clock import WallClock
 from primedht.dht.key_locks import KeyLocks
@@ -41,7 +42,6 @@ from primedht.identity_keys import AnyPrivateKey
 from primedht.ids import PeerId
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.receipt import Receipt, sign_receipt
-from primedht.records.statement import open_statement
 from primedht.records.validator import RecordValidator
 
 log = structlog.get_logger(__name__)
@@ -111,7 +111,7 @@ class Keeper:
             raise InvalidRecord("the offer has expired")
         replica = Replica(
             offer.key, offer.record, bytes(offered.root), peer, conversation.stream.ip, offered.dag_bytes,
-            expires_unix_ms / 1000,
+            expires_unix_ms / 1000, b"" if offer.key else bytes(offered.writer),
         )  # fmt: skip
         self._check_is_latest(replica, offered)
         with self._replicas.reserving(replica):
@@ -186,6 +186,9 @@ class Keeper:
         is_same = older is not None and (not replica.key or older.record == replica.record)
         if older is not None and is_same and older.expires_unix_s > replica.expires_unix_s:
             return  # whoever had it kept longer has a receipt for that
+        if older is not None and not replica.key and replica.requester != offered.writer:
+            # Who repeats another's statement may not have it let go.
+            replica = replace(replica, requester=older.requester, ip=older.ip)
         await self._blocks.pins.add(
             offered.root, name=replica.pin_name, expires_unix_s=replica.expires_unix_s
         )
@@ -213,21 +216,29 @@ class Keeper:
                 await self._blocks.unpin(pin.cid, name=pin.name)
 
     async def _release(self, peer: PeerId, root: Cid) -> None:
-        """Keep a statement's DAG no longer.
+        """Keep a DAG no longer for the statements that `peer` signed or brought.
 
-        Raises `NotPermitted` unless `peer` signed the statement, or was the last to ask for it.
+        Raises `NotPermitted` if it is kept for others alone.
         """
-        id = dag_id(bytes(root))
-        async with self._changing.holding(id):
-            replica = self._replicas.get(id)
-            if replica is None:
-                return
-            _, writer = open_statement(replica.record, self._network_id)
-            if peer not in (replica.requester, writer):
-                raise NotPermitted(f"{root} is kept for {replica.requester}")
-            await self._replicas.remove(replica.id)
-            await self.let_go(replica)
-        self.on_released(root)
+        kept = self._replicas.of_statements(bytes(root))
+        released = [each for each in kept if peer == each.requester or bytes(peer) == each.writer]
+        if kept and not released:
+            raise NotPermitted(f"{root} is kept for {kept[0].requester}")
+        for replica in released:
+            await self.forget(replica, unpin=True)
+        if kept and not self._replicas.of_statements(bytes(root)):
+            self.on_released(root)
+
+    async def forget(self, replica: Replica, *, unpin: bool = False) -> None:
+        """Keep `replica` no longer, unless another one has taken its place.
+
+        unpin: it has not expired, as then its pins have too.
+        """
+        async with self._changing.holding(replica.id):
+            if self._replicas.get(replica.id) is replica:
+                await self._replicas.remove(replica.id)
+                if unpin:
+                    await self.let_go(replica)
 
     async def _prove(self, challenge: pb.Challenge) -> bytes:
         if len(challenge.nonce) != limits.REPLICATE_NONCE_BYTES:

@@ -1,7 +1,7 @@
 """What this node keeps for others, on disk, and how much of it each of them may fill.
 
 b/k/<SHA-256 of the key>     a record that points at blocks, who asked to keep them, and until when
-b/s/<SHA-256 of the root>    likewise, of a DAG with a statement and no record
+b/s/<SHA-256 of the root and the statement's writer>    likewise, of a DAG with a statement and no record
 """
 
 from __future__ import annotations
@@ -30,16 +30,12 @@ def is_replica(pin_name: str) -> bool:
     return pin_name.startswith(_PIN)
 
 
-def dag_id(root: bytes) -> bytes:
-    """Return the id of what is kept for a statement about a binary CID."""
-    return _DAG + sha256(root).digest()
-
-
 @dataclass(frozen=True, slots=True)
 class Replica:
     """record: the value of `key`'s record, a pointer; without a key, a signed statement.
 
-    root: binary CID. dag_bytes: of its blocks. ip: of who asked, or "".
+    root: binary CID. writer: who signed the statement; empty with a key. dag_bytes: of its blocks. ip: of who
+    asked, or "".
     """
 
     key: bytes
@@ -49,11 +45,14 @@ class Replica:
     ip: str
     dag_bytes: int
     expires_unix_s: float
+    writer: bytes = b""
 
     @property
     def id(self) -> bytes:
-        """What tells replicas apart: a key has one value, and a statement is about one root."""
-        return _KEY + sha256(self.key).digest() if self.key else dag_id(self.root)
+        """What tells replicas apart: a key has one value, and a writer one statement about a root."""
+        if self.key:
+            return _KEY + sha256(self.key).digest()
+        return _DAG + sha256(self.root + self.writer).digest()
 
     @property
     def pin_name(self) -> str:
@@ -92,10 +91,16 @@ class Replicas:
     def get(self, id: bytes) -> Replica | None:
         return self._kept.get(id)
 
+    def of_statements(self, root: bytes) -> list[Replica]:
+        """Return what is kept for statements about a binary CID."""
+        return [each for each in self._kept.values() if not each.key and each.root == root]
+
     @contextmanager
     def reserving(self, replica: Replica) -> Iterator[None]:
         """Count `replica` while it is fetched. Raises `StoreFull` if a quota has no room for it."""
-        others = [each for each in (*self._kept.values(), *self._reserved) if each.id != replica.id]
+        others = [each for each in self._kept.values() if each.id != replica.id]
+        # An offer that is repeated while it is fetched takes no room; another one of the same key does.
+        others += [each for each in self._reserved if (each.id, each.root) != (replica.id, replica.root)]
         by_peer: Counter[PeerId] = Counter()
         by_block: Counter[str] = Counter()
         for each in (*others, replica):
@@ -127,6 +132,7 @@ class Replicas:
             ip=replica.ip,
             dag_bytes=replica.dag_bytes,
             expires_unix_s=replica.expires_unix_s,
+            writer=replica.writer,
         )
         await self._kv.put({replica.id: seal(message)})
         self._kept[replica.id] = replica
@@ -143,5 +149,5 @@ class Replicas:
                 unseal(raw, message)
                 self._kept[id] = Replica(
                     message.key, message.record, message.root, PeerId(message.requester), message.ip,
-                    message.dag_bytes, message.expires_unix_s,
+                    message.dag_bytes, message.expires_unix_s, message.writer,
                 )  # fmt: skip

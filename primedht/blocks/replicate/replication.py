@@ -339,7 +339,7 @@ class Replication:
                 log.warning("published_blocks_missing", root=str(root), code=error.code)
         for replica in self._replicas.all():
             if replica.expires_unix_s <= self._clock.unix_now():
-                await self._replicas.remove(replica.id)
+                await self._keeper.forget(replica)
                 self._forget(Cid.from_bytes(replica.root))
             else:
                 values.append(HeldValue(replica.key, replica.record, replica.expires_unix_s, own=False))
@@ -430,10 +430,16 @@ class Replication:
         found = self._routing.find_providers(
             root.multihash, limit=limits.FETCH_PEERS_MAX, timeout_s=limits.WALK_TIMEOUT_S
         )
+        failure: PrimeDhtError | None = None
         async with trio.open_nursery() as nursery, aclosing(found) as providers:  # type: ignore[type-var]
-            async for info in providers:
-                if info.id != self._peer_id:
-                    nursery.start_soon(ask, info.id)
+            try:
+                async for info in providers:
+                    if info.id != self._peer_id:
+                        nursery.start_soon(ask, info.id)
+            except PrimeDhtError as error:  # a nursery would raise a group of it
+                failure = error
+        if failure is not None:
+            raise failure
         self._holders[root.multihash] = frozenset(holders)
         return holders
 

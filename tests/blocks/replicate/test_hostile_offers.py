@@ -8,7 +8,9 @@ import pytest
 import trio
 from replication_lab import NETWORK, VALUE, Party, World, converse, holders_of, run_at_once, until
 
+from primedht.blocks.replicate.replicas import ReplicaQuotas, Replicas
 from primedht.cids import Cid
+from primedht.errors import StoreUnavailable
 from primedht.ids import PeerId
 from primedht.pb import replicate_pb2 as pb
 from primedht.records.keys import prime_key
@@ -162,3 +164,103 @@ async def test_nobody_shortens_the_life_of_what_is_kept(
     [pin] = [pin async for pin in holder.blocks.pins.all()]
     assert pin.expires_unix_s == receipt.expires_unix_ms / 1000
     assert [each.requester for each in holder.replication._replicas.all()] == [writer.peer_id]
+
+
+async def release(peer: Party, holder: Party, root: Cid) -> pb.Response:
+    return await converse(peer, holder, pb.Request(release=pb.Release(root=bytes(root))))
+
+
+async def test_what_two_have_kept_is_kept_until_both_let_it_go(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Two may publish the same model; each has a receipt."""
+    first, second, holder = [await world.add() for _ in range(3)]
+    root = await first.write_dag(VALUE)
+    assert await second.write_dag(VALUE) == root
+    assert (await keep(first, holder, await statement_of(first, root, life_s=3600))).HasField("receipt")
+    assert (await keep(second, holder, await statement_of(second, root, life_s=7200))).HasField("receipt")
+    on_disk = Replicas(holder.kv, ReplicaQuotas(0, 1.0, 1.0))
+    await on_disk.load()
+    assert set(on_disk.all()) == set(holder.replication._replicas.all())
+    assert (await release(second, holder, root)).HasField("released")
+    [pin] = [pin async for pin in holder.blocks.pins.all()]
+    assert pin.cid == root
+    assert (await release(second, holder, root)).refused.reason == "not_permitted"
+    assert (await release(first, holder, root)).HasField("released")
+    assert await holder.pins() == []
+
+
+async def test_who_repeats_an_offer_of_another_cannot_have_it_let_go(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Every holder has the statement: one of them could have all others drop what they signed for."""
+    writer, other, holder = [await world.add() for _ in range(3)]
+    root = await writer.write_dag(VALUE)
+    offer = await statement_of(writer, root, life_s=3600)
+    assert (await keep(writer, holder, offer)).HasField("receipt")
+    assert (await keep(other, holder, offer)).HasField("receipt")
+    assert (await release(other, holder, root)).refused.reason == "not_permitted"
+    assert len(await holder.pins()) == 1
+
+
+async def test_offers_of_one_key_at_a_time_all_count(
+    world: World, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Each would have had the peer's whole share while it was fetched."""
+    writer = await world.add()
+    holder = await world.add(quotas=ReplicaQuotas(1_000_000, 0.5, 1.0))
+    offers = [
+        await pointer_of(writer, bytes([sequence]) + VALUE[1:], sequence=sequence, life_s=86_400)
+        for sequence in (1, 2, 3)
+    ]
+    answers: list[pb.Response] = []
+
+    async def offer(offer: pb.Offer) -> None:
+        answers.append(await keep(writer, holder, offer))
+
+    async with trio.open_nursery() as nursery:
+        for each in offers:
+            nursery.start_soon(offer, each)
+    assert "store_full" in [each.refused.reason for each in answers]
+
+
+async def test_what_is_renewed_as_it_expires_stays(
+    world: World, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its holder signed for the new life while the old one's end was being written down."""
+    writer, holder = await world.add(), await world.add()
+    root = await writer.write_dag(VALUE)
+    assert (await keep(writer, holder, await statement_of(writer, root, life_s=60))).HasField("receipt")
+    longer = await statement_of(writer, root, life_s=86_400)
+    world.clock.now += 61
+    put = holder.kv.put
+
+    async def slow(changes: dict[bytes, bytes | None]) -> None:
+        await put(changes)
+        if None in changes.values():
+            await trio.sleep(5)
+
+    monkeypatch.setattr(holder.kv, "put", slow)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(holder.replication._values)
+        await trio.sleep(1)
+        assert (await keep(writer, holder, longer)).HasField("receipt")
+    assert [each.record for each in holder.replication._replicas.all()] == [longer.record]
+
+
+async def test_providers_that_cannot_be_looked_up_end_no_node(
+    world: World, autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer, holder = await world.add(), await world.add()
+    root = await writer.write_dag(VALUE)
+    assert (await keep(writer, holder, await statement_of(writer, root, life_s=86_400))).HasField("receipt")
+
+    async def away(multihash: bytes, **_: object) -> AsyncIterator[None]:
+        await trio.lowlevel.checkpoint()
+        raise StoreUnavailable("it is away")
+        yield
+
+    monkeypatch.setattr(holder, "find_providers", away)
+    for value in await holder.replication._values():
+        with pytest.raises(StoreUnavailable):
+            await holder.replication.tend(value)
