@@ -100,8 +100,9 @@ def remove_partial(file: ReferencedFile) -> None:
     assert file.interim is not None
     with suppress(OSError):
         file.interim.unlink()
-    hidden = next((each for each in file.interim.parents if each.name.startswith(HIDDEN_PREFIX)), None)
-    if hidden is not None and not any(files for _, _, files in os.walk(hidden)):
+    parent = Path(os.path.commonpath((file.interim, file.path)))
+    hidden = Path(*file.interim.parts[: len(parent.parts) + 1])  # names below it are a stranger's
+    if hidden.name.startswith(HIDDEN_PREFIX) and not any(files for _, _, files in os.walk(hidden)):
         shutil.rmtree(hidden, ignore_errors=True)
 
 

@@ -18,7 +18,9 @@ from primedht import limits
 from primedht.blocks import placing, unixfs
 from primedht.blocks.block import make_block
 from primedht.blocks.dagpb import Link, encode_node
+from primedht.blocks.importer import import_path
 from primedht.blocks.pins import walk
+from primedht.blocks.profiles import PROFILES
 from primedht.cids import DAG_PB, Cid
 from primedht.errors import (
     BlockNotFound,
@@ -133,6 +135,32 @@ async def test_what_a_pull_left_goes_with_the_model(tmp_path: Path, monkeypatch:
         assert (await puller.blocks.collect()).broken == ()
         assert hidden(tmp_path) == []
         assert puller.blocks.store.counts.blocks == 0
+
+
+async def test_a_directory_that_is_called_like_our_hidden_ones_hides_none_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inner = tmp_path / "n" / ".primedht-pull-x"
+    inner.mkdir(parents=True)
+    (inner / "weights.npz").write_bytes(os.urandom(1000))
+    async with open_puller_and_pusher(tmp_path, pushed=False) as (puller, pusher):
+        for placed in (
+            importing := list(import_path(tmp_path / "n", PROFILES["unixfs-v1-2025"], hidden=True))
+        ):
+            await pusher.blocks.put_block(placed.block)
+        await pusher.models.publish(importing[-1].block.cid, "me/m")
+        name = f"{pusher.peer_id}/m"
+
+        async def hang(*_: object) -> None:
+            await trio.sleep_forever()
+
+        monkeypatch.setattr(placing._Placing, "finish", hang)
+        with pytest.raises(OperationTimeout):
+            await puller.models.pull(name, tmp_path / "out", timeout=3)
+        assert len(hidden(tmp_path)) == 1
+        await puller.models.remove(name)
+        await puller.blocks.collect()
+        assert hidden(tmp_path) == []
 
 
 async def test_a_block_that_nobody_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
