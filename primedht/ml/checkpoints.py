@@ -141,6 +141,7 @@ class Checkpoints:
         )
         with ExitStack() as stack:
             stack.enter_context(self._retention.busy(wanted, step))
+            stack.enter_context(self._committing.under_way(name))
             await self._blocks.pin(file, name=name, announce=False)
             busy = stack.pop_all()
         id = self._jobs.new_id()
@@ -148,10 +149,9 @@ class Checkpoints:
             await self._unfinished.add(id, work)
             return self._start(id, work, busy)
         except BaseException:
-            busy.close()
-            with shielded_undo():
+            with busy, shielded_undo():
                 await self._unfinished.remove(id)
-                if not was_pinned:
+                if not was_pinned and self._committing.is_alone(name):
                     await self._blocks.unpin(file, name=name)
             raise
 
@@ -166,6 +166,7 @@ class Checkpoints:
                 continue
             with ExitStack() as stack:
                 stack.enter_context(self._retention.busy(work.run, work.step))
+                stack.enter_context(self._committing.under_way(work.pin))
                 self._start(id, work, stack.pop_all(), after_s=limits.JOBS_RESUMED_AFTER_S)
 
     def _start(

@@ -6,9 +6,9 @@ record; of the same parts all would write the same. A rank that was killed publi
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -87,12 +87,29 @@ class Committing:
         self._blocks = blocks
         self._records = records
         self._retention = retention
+        self._under_way: Counter[str] = Counter()  # by the pins of parts
+
+    @contextmanager
+    def under_way(self, pin: str) -> Iterator[None]:
+        """Count one more who publishes the part of that pin, until the block is left."""
+        self._under_way[pin] += 1
+        try:
+            yield
+        finally:
+            self._under_way[pin] -= 1
+            if not self._under_way[pin]:
+                del self._under_way[pin]
+
+    def is_alone(self, pin: str) -> bool:
+        """Return whether nobody but the caller publishes the part of that pin."""
+        return self._under_way[pin] <= 1
 
     async def publish(
         self, work: Publishing, busy: ExitStack, on_trouble: Callable[[str], None]
     ) -> PublishedCheckpoint:
         """Store a part's record, and return when the step is whole; leave `busy` then.
 
+        busy: is within `under_way`: who fails keeps the part for others who publish it too.
         on_trouble: is told what is tried again, and "" when that went well.
         Raises `StaleRecord`, `QuorumNotReached`, and `OperationTimeout` if other parts have not come.
         """
@@ -102,7 +119,7 @@ class Committing:
             except OperationTimeout:
                 raise  # the part is good: another rank may still complete the step
             except PrimeDhtError:
-                if not work.was_pinned:
+                if not work.was_pinned and self.is_alone(work.pin):
                     await self._blocks.unpin(work.part.file, name=work.pin)
                 raise
             log.info("checkpoint_published", run=str(work.run), step=work.step, manifest=str(found.cid))

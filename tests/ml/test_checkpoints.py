@@ -378,6 +378,37 @@ async def test_a_job_that_cannot_begin_leaves_nothing(monkeypatch: pytest.Monkey
         assert await pinned(a) == ["1#0-of-2"], "what was kept before is kept"
 
 
+async def test_a_part_published_twice_at_once_is_kept_though_one_fails(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_nodes(1) as (a,):
+        put, all_began, refused = a.put, trio.Event(), trio.Event()
+        calls = 0
+
+        async def refuse_first(*arguments: Any, **options: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 1:
+                await all_began.wait()
+                raise TooBusy("not now")
+            await refused.wait()
+            return await put(*arguments, **options)
+
+        monkeypatch.setattr(a, "put", refuse_first)
+        failing = await a.checkpoints.publish("r", 1, state(1), shard=(0, 2))
+        while not calls:  # noqa: ASYNC110
+            await trio.sleep(0.001)
+        again = await a.checkpoints.publish("r", 1, state(1), shard=(0, 2))
+        other = await a.checkpoints.publish("r", 1, state(2), shard=(1, 2))
+        all_began.set()
+        with pytest.raises(TooBusy):
+            await failing.wait()
+        refused.set()
+        for job in (again, other):
+            await job.wait()
+        assert await pinned(a) == ["1", "1#0-of-2", "1#1-of-2"]
+
+
 async def test_pins_of_others_that_are_called_like_ours_are_left_alone() -> None:
     async with open_nodes(1) as (a,):
         block = make_block(b"of a user")
