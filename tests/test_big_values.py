@@ -16,9 +16,17 @@ from primedht.assembly import open_node
 from primedht.blocks.big_values import pin_name
 from primedht.blocks.block import make_block
 from primedht.blocks.importer import import_file, root_of
+from primedht.blocks.index import PIN
 from primedht.blocks.profiles import DEFAULT_NAME, PROFILES
 from primedht.config import BlocksConfig, Config, NetworkConfig, NodeConfig, QuotasConfig
-from primedht.errors import InvalidArgument, InvalidDag, QuorumNotReached, StoreFull, ValueTooLarge
+from primedht.errors import (
+    InvalidArgument,
+    InvalidDag,
+    QuorumNotReached,
+    StoreCorrupt,
+    StoreFull,
+    ValueTooLarge,
+)
 from primedht.node import Node
 from primedht.records.pointer import MARK, Pointer, decode_pointer, sign_open_pointer
 
@@ -167,6 +175,21 @@ async def test_blocks_of_keys_that_are_kept_alive_no_more_are_swept(tmp_path: Pa
         assert len(await pinned_roots(node)) == 1
         await node.put("weights", b"small")
         assert await pinned_roots(node) == set(), "the pins of an earlier life are known"
+
+
+async def test_a_node_starts_though_a_pin_is_damaged(tmp_path: Path) -> None:
+    async with open_one(tmp_path / "a") as node:
+        await node.put("weights", VALUE)
+        [pin] = [pin async for pin in node.blocks.pins.all()]
+        kv = node.blocks.pins._kv
+        (key, _), *_ = await kv.scan(PIN)
+        await kv.put({key: b"rubbish"})
+    async with open_one(tmp_path / "a") as node:
+        assert await node.get("weights") == VALUE
+        with pytest.raises(StoreCorrupt, match="primedht unpin"):
+            await node.blocks.collect()
+        assert await node.blocks.unpin(pin.cid) == 1
+        await node.blocks.collect()
 
 
 async def test_a_pin_that_a_user_calls_like_those_of_values_is_not_swept() -> None:

@@ -160,7 +160,7 @@ async def open_big_values(
     """kept_keys: the keys whose records this node keeps alive."""
     async with open_background_nursery() as nursery:
         values = BigValues(blocks, inline_bytes_max=inline_bytes_max)
-        values._pins = {pin.name async for pin in blocks.pins.all() if pin.name.startswith(_PIN_PREFIX)}
+        values._pins = {name for name in await blocks.pins.names() if name.startswith(_PIN_PREFIX)}
         nursery.start_soon(values.serve_sweeps, kept_keys)
         yield values
 

@@ -6,6 +6,7 @@ also all that it links to. A partial pin keeps what there is of a DAG that is be
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from primedht.blocks.store import LocalBlockstore
 from primedht.cids import Cid
 from primedht.clock import WallClock
 from primedht.dht.sealed import seal, unseal
-from primedht.errors import BlockNotFound, InvalidArgument
+from primedht.errors import BlockNotFound, InvalidArgument, StoreCorrupt
 from primedht.pb import store_pb2
 from primedht.stores.kv import KeyValue, scan_all
 
@@ -81,33 +82,37 @@ class Pins:
         return pin
 
     async def remove(self, cid: Cid, *, name: str | None = None) -> int:
-        """Remove the pin of that name, or all pins of `cid`; return how many there were."""
-        keys = [_key(pin.cid, pin.name) async for pin in self.all() if pin.cid.multihash == cid.multihash
-                and name in (None, pin.name)]  # fmt: skip
+        """Remove the pin of that name, or all pins of `cid`, damaged ones too; return how many there were."""
+        keys = [
+            key
+            async for key, pinned, its_name, _ in self._stored()
+            if pinned.multihash == cid.multihash and name in (None, its_name)
+        ]
         if keys:
             await self._kv.put(dict.fromkeys(keys))
         return len(keys)
 
     async def all(self) -> AsyncIterator[Pin]:
-        """Yield every pin, those that have expired included."""
-        async for _, raw in scan_all(self._kv, PIN):
-            message = store_pb2.Pin()
-            unseal(raw, message)  # a damaged pin stops the collector, which must not guess
-            yield Pin(
-                Cid.from_bytes(message.cid),
-                message.name,
-                message.recursive,
-                message.partial,
-                message.created_unix_s,
-                message.expires_unix_s if message.HasField("expires_unix_s") else None,
-            )
+        """Yield every pin, those that have expired included.
+
+        Raises `StoreCorrupt` for a damaged one, which stops the collector: that must not guess.
+        """
+        async for _, cid, name, raw in self._stored():
+            yield _parse(cid, name, raw)
+
+    async def names(self) -> set[str]:
+        """Return the names of all pins, of damaged ones too."""
+        return {name async for _, _, name, _ in self._stored()}
 
     async def of(self, cid: Cid) -> list[Pin]:
-        """Return the pins of `cid` that have not expired."""
+        """Return the pins of `cid` that have not expired. Raises `StoreCorrupt`."""
         now = self._clock.unix_now()
-        return [
-            pin async for pin in self.all() if pin.cid.multihash == cid.multihash and not is_expired(pin, now)
+        pins = [
+            _parse(pinned, name, raw)
+            async for _, pinned, name, raw in self._stored()
+            if pinned.multihash == cid.multihash
         ]
+        return [pin for pin in pins if not is_expired(pin, now)]
 
     async def remove_expired(self) -> list[Pin]:
         """Remove the pins that have expired, and return them."""
@@ -117,6 +122,13 @@ class Pins:
             page = expired[start : start + limits.STORE_CHANGES_MAX]
             await self._kv.put({_key(pin.cid, pin.name): None for pin in page})
         return expired
+
+    async def _stored(self) -> AsyncIterator[tuple[bytes, Cid, str, bytes]]:
+        """Yield each pin's key, what that says (CID and name), and what is stored under it."""
+        async for key, raw in scan_all(self._kv, PIN):
+            at = len(PIN) + 1
+            end = at + key[len(PIN)]
+            yield key, Cid.from_bytes(key[at:end]), key[end:].decode("utf-8", "surrogateescape"), raw
 
 
 def is_expired(pin: Pin, now_unix_s: float) -> bool:
@@ -139,6 +151,26 @@ async def walk(store: LocalBlockstore, root: Cid) -> AsyncIterator[Cid]:
             if (link.codec, link.multihash) not in seen:
                 seen.add((link.codec, link.multihash))
                 waiting.append(link)
+
+
+def _parse(cid: Cid, name: str, raw: bytes) -> Pin:
+    message = store_pb2.Pin()
+    try:
+        unseal(raw, message)
+    except StoreCorrupt as error:
+        named = f" --name {shlex.quote(name)}" if name else ""
+        raise StoreCorrupt(
+            f"a pin of {cid} is damaged ({error}): pin it anew with `primedht pin {cid}{named}`, or give it "
+            f"up with `primedht unpin {cid}{named}`"
+        ) from None
+    return Pin(
+        Cid.from_bytes(message.cid),
+        message.name,
+        message.recursive,
+        message.partial,
+        message.created_unix_s,
+        message.expires_unix_s if message.HasField("expires_unix_s") else None,
+    )
 
 
 def _key(cid: Cid, name: str) -> bytes:

@@ -200,6 +200,23 @@ async def test_a_damaged_pin_stops_the_collector() -> None:
         assert pin.recursive
 
 
+async def test_a_damaged_pin_is_named_and_can_be_given_up_or_made_anew() -> None:
+    async with open_lab() as lab:
+        await lab.store.put(ALL)
+        await lab.pins.add(MID.cid)
+        for mend in (lab.pins.add, lab.pins.remove):
+            await lab.pins.add(TOP.cid, name="two words")
+            for key, _ in await lab.kv.scan(b"b/p/"):
+                if b"two words" in key:
+                    await lab.kv.put({key: b"rubbish"})
+            with pytest.raises(StoreCorrupt, match=f"unpin {TOP.cid} --name 'two words'"):
+                await lab.collector.collect()
+            assert [pin.cid for pin in await lab.pins.of(MID.cid)] == [MID.cid]
+            assert await lab.pins.names() == {"", "two words"}
+            await mend(TOP.cid, name="two words")  # type: ignore[operator]
+            assert (await lab.collector.collect()).blocks == (2 if mend == lab.pins.remove else 0)
+
+
 async def test_one_file_that_cannot_be_removed_keeps_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
