@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from hashlib import sha256
 
+import structlog
 import trio
 
 from primedht.cids import Cid
 from primedht.dht.sealed import seal, unseal
+from primedht.errors import StoreCorrupt
 from primedht.ids import PeerId
 from primedht.pb import store_pb2
 from primedht.stores.kv import KeyValue, scan_all
+
+log = structlog.get_logger(__name__)
 
 _PREFIX = b"b/o/"
 
@@ -41,24 +45,30 @@ class OwnRoots:
     async def find(self, root: Cid) -> tuple[Cid, PeerId] | None:
         """Return the root of that multihash, and its owner."""
         raw = await self._kv.get(_entry(root))
-        return None if raw is None else _parse(raw)
+        if raw is None:
+            return None
+        message = _message(raw)
+        return Cid.from_bytes(message.root), PeerId(message.owner)
 
     async def all(self) -> list[tuple[Cid, PeerId]]:
-        return [_parse(raw) async for _, raw in scan_all(self._kv, _PREFIX)]
+        return [(Cid.from_bytes(each.root), PeerId(each.owner)) for each in await self._messages()]
 
     async def unkept(self) -> list[Cid]:
         """Return the roots that too few others have ever kept."""
-        messages = [_message(raw) async for _, raw in scan_all(self._kv, _PREFIX)]
-        return [Cid.from_bytes(message.root) for message in messages if not message.kept]
+        return [Cid.from_bytes(each.root) for each in await self._messages() if not each.kept]
+
+    async def _messages(self) -> list[store_pb2.OwnRoot]:
+        found = []
+        async for entry, raw in scan_all(self._kv, _PREFIX):
+            try:
+                found.append(_message(raw))
+            except StoreCorrupt as error:  # the others are to be kept all the same
+                log.error("published_root_damaged", entry=entry.hex(), error=str(error))
+        return found
 
 
 def _entry(root: Cid) -> bytes:
     return _PREFIX + sha256(root.multihash).digest()
-
-
-def _parse(raw: bytes) -> tuple[Cid, PeerId]:
-    message = _message(raw)
-    return Cid.from_bytes(message.root), PeerId(message.owner)
 
 
 def _message(raw: bytes) -> store_pb2.OwnRoot:

@@ -12,16 +12,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 
+import structlog
+
 from primedht.dht.sealed import seal, unseal
 from primedht.dht.value_index import quota_block
-from primedht.errors import StoreFull, ValueTooLarge
+from primedht.errors import StoreCorrupt, StoreFull, ValueTooLarge
 from primedht.ids import PeerId
 from primedht.pb import store_pb2
 from primedht.stores.kv import KeyValue, scan_all
 
+log = structlog.get_logger(__name__)
+
 _KEY, _DAG = b"b/k/", b"b/s/"
-
-
 _PIN = "replica:"
 
 
@@ -142,11 +144,15 @@ class Replicas:
         self._kept.pop(id, None)
 
     async def load(self) -> None:
-        """Read what is on disk. Raises `StoreCorrupt`."""
+        """Read what is on disk. What is damaged stays pinned until it expires, and no more is done for it."""
         for prefix in (_KEY, _DAG):
             async for id, raw in scan_all(self._kv, prefix):
                 message = store_pb2.Replica()
-                unseal(raw, message)
+                try:
+                    unseal(raw, message)
+                except StoreCorrupt as error:
+                    log.error("replica_damaged", entry=id.hex(), error=str(error))
+                    continue
                 self._kept[id] = Replica(
                     message.key, message.record, message.root, PeerId(message.requester), message.ip,
                     message.dag_bytes, message.expires_unix_s, message.writer,

@@ -453,7 +453,7 @@ async def open_replication(
     """Keep others' blocks, and have others keep ours, until the block is left.
 
     `blocks` must have an exchange. has_psk: the network has a pre-shared key. allowed: peers and writers
-    whose offers are taken without one. Raises `StoreCorrupt`.
+    whose offers are taken without one.
     """
     assert blocks.exchange is not None, "blocks come from peers"
     replicas = Replicas(kv, quotas)

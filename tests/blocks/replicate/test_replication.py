@@ -15,9 +15,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from replication_lab import NETWORK, QUOTAS, VALUE, Party, World, converse, holders_of, run_at_once, until
 
 from primedht import limits
+from primedht.blocks.block import make_block
 from primedht.blocks.replicate.offered import HeldValue
+from primedht.blocks.replicate.own_roots import OwnRoots
 from primedht.blocks.replicate.replicas import Replica, ReplicaQuotas, Replicas
-from primedht.cids import Cid
+from primedht.cids import RAW, Cid
 from primedht.errors import (
     BlockNotFound,
     PeerRefused,
@@ -594,3 +596,21 @@ async def test_keys_of_other_types_sign_pointers_statements_and_receipts(
         root = await writer.write_dag(VALUE[1:])
         placed = await (await writer.replication.publish(root, writer.peer_id)).wait()
         assert set(placed.receipts) == others
+
+
+async def test_a_damaged_entry_keeps_neither_the_node_nor_the_other_entries_from_being_seen_to() -> None:
+    kv = MemoryKeyValue()
+    replicas, own_roots = Replicas(kv, QUOTAS), OwnRoots(kv)
+    peer = PrivateKey(bytes(32)).peer_id
+    roots = [make_block(bytes([number]), RAW).cid for number in (1, 2)]
+    for root in roots:
+        await replicas.add(Replica(b"", b"record", bytes(root), peer, "", 10, 1e12))
+        await own_roots.add(root, peer)
+    damaged = replicas.of_statements(bytes(roots[0]))[0].id
+    for entry in (damaged, b"b/o/" + sha256(roots[0].multihash).digest()):
+        await kv.put({entry: b"damaged"})
+    read = Replicas(kv, QUOTAS)
+    await read.load()
+    assert [each.root for each in read.all()] == [bytes(roots[1])]
+    assert await own_roots.all() == [(roots[1], peer)]
+    assert await own_roots.unkept() == [roots[1]]
