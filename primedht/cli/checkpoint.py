@@ -22,6 +22,12 @@ RunArgument = Annotated[
 StepArgument = Annotated[
     str, typer.Argument(metavar="RUN[@STEP]", help="RUN or OWNER/RUN, and which step; else the latest.")
 ]
+OneStepArgument = Annotated[
+    str, typer.Argument(metavar="RUN@STEP", help="RUN or OWNER/RUN, and which of its steps.")
+]
+StepOrAllArgument = Annotated[
+    str, typer.Argument(metavar="RUN[@STEP]", help="RUN or OWNER/RUN, and which step, unless --all.")
+]
 
 
 @app.command("ls", epilog="Example: primedht checkpoint ls org/run42")
@@ -99,7 +105,7 @@ def pull(
 
 @app.command(epilog="Example: primedht checkpoint pin run42@300")
 def pin(
-    run: StepArgument,
+    run: OneStepArgument,
     undo: Annotated[bool, typer.Option("--undo", help="Keep it no longer than others.")] = False,
     timeout: Timeout = "60s",
     control: Control = None,
@@ -116,7 +122,7 @@ def pin(
 
 @app.command(epilog="Example: primedht checkpoint rm run42@300")
 def rm(
-    run: StepArgument,
+    run: StepOrAllArgument,
     everything: Annotated[bool, typer.Option("--all", help="All steps, if none is given.")] = False,
     timeout: Timeout = "60s",
     as_json: AsJson = False,

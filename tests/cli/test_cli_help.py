@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from processes import clean_environment, primedht
+from processes import clean_environment, one_line_error, primedht
 
 from primedht import cli
 from primedht.cli import app
@@ -177,3 +177,13 @@ def test_the_version() -> None:
 
 def test_no_arguments_show_the_overview() -> None:
     assert b"Usage: primedht" in primedht().stdout
+
+
+@pytest.mark.parametrize(("command", "step"), [("pin", "RUN@STEP"), ("rm", "RUN[@STEP]")])
+def test_no_step_is_not_said_to_mean_the_latest_where_it_is_refused(command: str, step: str) -> None:
+    shown = primedht("checkpoint", command, "--help").stdout.decode()
+    assert step in shown
+    assert "latest" not in shown
+    refused = primedht("checkpoint", command, "run42")
+    assert refused.returncode == 2
+    assert one_line_error(refused).startswith("error [invalid_argument]")
