@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import trio
 
-from primedht import limits
 from primedht.sim.audit import RepairAudit, check_at_rest, converge, not_converged
 from primedht.sim.measures import Series, mean
 from primedht.sim.run import Run, Scenario
@@ -74,6 +73,7 @@ async def run(run: Run) -> None:
             churn.start(nursery, world.nodes[stay:], run.seed)
             await run.each(reads, read, at_once=_READS_AT_ONCE)
             nursery.cancel_scope.cancel()
+        churn_ended = trio.current_time()
         await audit.look()
         figures, copies = run.measures.figures, values * run["replication"]
         limit_s = run["converge_max"]
@@ -100,8 +100,8 @@ async def run(run: Run) -> None:
         figures["repair_s"] = mean(audit.missing) * run.duration_s / lost_copies if lost_copies else 0.0
         figures["busiest_messages_per_s"] = audit.busiest / audit.every_s
         run.expect(not audit.overspent, f"repair went over its budget {audit.overspent} times")
-        # Whoever came last is at rest when each of its records' holders has had its turn to send it.
-        await trio.sleep(run["replication"] * 1.5 * limits.REPAIR_TURN_S)
+        # Until then those that came last are being filled, and the silent deaths among the last noticed.
+        await trio.sleep_until(churn_ended + limit_s)
         await check_at_rest(run, world, work)
     run.expect(
         run.measures.success_rate >= run["success_min"],
